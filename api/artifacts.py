@@ -1,0 +1,230 @@
+"""What a job left: the list, the files (whole or in ranges), and the report."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from api import openapi
+from api.dependencies import JobId, Jobs, Store, Tenant, known_query_only
+from api.negotiation import preferred
+from api.problems import NotAcceptable, PreconditionFailed, RangeNotSatisfiable, documented
+from api.ranges import Span, matches, parse_range
+from core.errors import (
+    ArtifactNotFound,
+    CorruptObject,
+    JobNotFound,
+    StoreUnavailable,
+    WrongState,
+)
+from core.jobs.store import JobStore
+from core.store.base import ObjectStore
+from core.store.manifest import MANIFEST, ManifestFile, media_type, read
+
+_CHUNK: Final = 1 << 20
+_REPORTS: Final = {"application/json": "report/report.json", "text/html": "report/report.html"}
+_SHOWN: Final = ("text/html", "image/png", "application/json", "text/plain")
+
+router = APIRouter(
+    prefix="/v1/jobs/{job_id}",
+    tags=["artifacts"],
+    dependencies=[Depends(known_query_only)],
+    responses=documented(JobNotFound, StoreUnavailable),
+)
+
+
+class Artifact(BaseModel):
+    name: str = Field(description="path below the job, such as model/config.json")
+    bytes: int
+    sha256: str
+    media_type: str
+    url: str = Field(description="where to download it, relative to this server")
+
+
+class ArtifactList(BaseModel):
+    data: list[Artifact]
+
+
+class Published:
+    """The files of a job's one winning attempt, as its manifest names them."""
+
+    def __init__(self, store: ObjectStore, manifest_key: str) -> None:
+        data = store.read_bytes(manifest_key)
+        itself = ManifestFile(
+            name=MANIFEST, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
+        )
+        self.files = {f.name: f for f in (*read(data).files, itself)}
+        self._folder = manifest_key.removesuffix(MANIFEST)
+
+    def key(self, file: ManifestFile) -> str:
+        return self._folder + file.name
+
+
+def published(jobs: JobStore, store: ObjectStore, tenant: str, job_id: str) -> Published | None:
+    """What the job published; None unless it has succeeded. Raises JobNotFound."""
+    key = jobs.manifest_key(tenant, job_id)
+    return None if key is None else Published(store, key)
+
+
+@router.get(
+    "/artifacts",
+    summary="List a job's artifacts",
+    response_model=ArtifactList,
+    response_description="Empty until the job has succeeded.",
+    responses=openapi.example(200, {"data": [openapi.ARTIFACT]}),
+)
+def list_artifacts(job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant) -> ArtifactList:
+    """Every file with its size and SHA-256, the manifest itself included."""
+    found = published(jobs, store, tenant, job_id)
+    files = found.files.values() if found else ()
+    return ArtifactList(
+        data=[
+            Artifact(
+                name=f.name,
+                bytes=f.bytes,
+                sha256=f.sha256,
+                media_type=media_type(f.name),
+                url=f"/v1/jobs/{job_id}/artifacts/{quote(f.name)}",
+            )
+            for f in files
+        ]
+    )
+
+
+@router.head("/artifacts/{name:path}", include_in_schema=False)
+@router.get(
+    "/artifacts/{name:path}",
+    summary="Download an artifact",
+    response_class=StreamingResponse,
+    responses={
+        **openapi.FILE,
+        **documented(
+            JobNotFound, ArtifactNotFound, PreconditionFailed, RangeNotSatisfiable, StoreUnavailable
+        ),
+    },
+)
+def read_artifact(
+    *,
+    request: Request,
+    job_id: JobId,
+    name: Annotated[str, Path(examples=["model/config.json"])],
+    jobs: Jobs,
+    store: Store,
+    tenant: Tenant,
+) -> Response:
+    """Streams the file. `ETag` is its SHA-256; `Range`, `If-Range` and `If-Match` resume safely."""
+    found = published(jobs, store, tenant, job_id)
+    file = found.files.get(name) if found else None
+    if found is None or file is None:
+        raise ArtifactNotFound(
+            f"job {job_id} has no artifact {name[:200]!r}.",
+            remedy=f"GET /v1/jobs/{job_id}/artifacts lists what there is.",
+        )
+    return serve(request, store, found.key(file), file)
+
+
+@router.get(
+    "/report",
+    summary="Read a job's report",
+    response_class=Response,
+    responses={
+        **openapi.REPORT,
+        **documented(JobNotFound, WrongState, ArtifactNotFound, NotAcceptable, StoreUnavailable),
+    },
+)
+def read_report(
+    request: Request, job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant
+) -> Response:
+    """JSON, or one self-contained page for a client that prefers `text/html`."""
+    kind = preferred(request.headers.get("accept"), tuple(_REPORTS))
+    if kind is None:
+        raise NotAcceptable(
+            "the report comes as application/json or text/html.",
+            remedy="Send one of them in Accept, or leave it out.",
+        )
+    found = published(jobs, store, tenant, job_id)
+    if found is None:
+        state = jobs.get(tenant, job_id).state
+        raise WrongState(
+            f"job {job_id} is {state} and has no report.",
+            remedy=f"A report appears when a job succeeds; GET /v1/jobs/{job_id} says how it stands.",
+        )
+    file = found.files.get(_REPORTS[kind])
+    if file is None:
+        raise ArtifactNotFound(f"job {job_id} left no {_REPORTS[kind]}.")
+    response = serve(request, store, found.key(file), file)
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def serve(request: Request, store: ObjectStore, key: str, file: ManifestFile) -> Response:
+    """The object, or the part of it that the request's conditions and range leave.
+
+    Raises:
+        PreconditionFailed: If-Match names other bytes.
+        RangeNotSatisfiable: the range lies outside.
+        CorruptObject: the store holds another number of bytes than the manifest says.
+    """
+    etag = f'"{file.sha256}"'
+    headers = request.headers
+    if "if-match" in headers and not matches(headers["if-match"], etag, weak=False):
+        raise PreconditionFailed(
+            f"{file.name} is not what If-Match names.", remedy="Start the download anew."
+        )
+    answer = _file_headers(file, etag)
+    if matches(headers.get("if-none-match", ""), etag, weak=True):
+        return Response(status_code=304, headers=answer)
+    if store.info(key).bytes != file.bytes:
+        raise CorruptObject(
+            f"{file.name} differs in size from its manifest.", remedy="Run it again."
+        )
+    ranged = "if-range" not in headers or matches(headers["if-range"], etag, weak=False)
+    span = parse_range(headers.get("range"), file.bytes) if ranged else None
+    status = 200 if span is None else 206
+    if span is not None:
+        answer["Content-Range"] = span.content_range(file.bytes)
+    span = span or Span(0, file.bytes)
+    answer["Content-Length"] = str(span.length)
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=answer, media_type=media_type(file.name))
+    return StreamingResponse(
+        chunks(store.open(key, span.start), span.length),
+        status_code=status,
+        headers=answer,
+        media_type=media_type(file.name),
+    )
+
+
+def chunks(reader: BinaryIO, count: int) -> Iterator[bytes]:
+    """`count` bytes from `reader`, piece by piece; raises CorruptObject if there are fewer."""
+    with reader:
+        while count:
+            data = reader.read(min(count, _CHUNK))
+            if not data:
+                raise CorruptObject("an artifact ended early while it was being sent.")
+            count -= len(data)
+            yield data
+
+
+def _file_headers(file: ManifestFile, etag: str) -> dict[str, str]:
+    name = file.name.rpartition("/")[2]
+    shown = media_type(file.name).partition(";")[0] in _SHOWN
+    return {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f"{'inline' if shown else 'attachment'}; {_file_name(name)}",
+        # A page made from a stranger's model must not act as a page of this server.
+        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
+        "img-src data: 'self'; font-src data:",
+    }
+
+
+def _file_name(name: str) -> str:
+    if name.isascii() and name.isprintable() and not set(name) & {'"', "\\"}:
+        return f'filename="{name}"'
+    return f"filename*=UTF-8''{quote(name, safe='')}"

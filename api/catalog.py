@@ -1,0 +1,157 @@
+"""What there is to ask for: methods, model families, example models."""
+
+from typing import Final
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from api import openapi
+from api.dependencies import known_query_only
+from api.problems import documented
+from core.errors import InvalidSpec
+from core.examples import EXAMPLES
+from core.models.families import FAMILIES
+from core.spec import AVAILABLE_METHODS, METHOD_ROWS, METHODS, Method
+
+router = APIRouter(
+    prefix="/v1",
+    tags=["catalog"],
+    dependencies=[Depends(known_query_only)],
+    responses=documented(InvalidSpec),
+)
+
+SUMMARIES: Final[dict[Method, str]] = {
+    "magnitude": "Removes the smallest weights of each matrix. Needs no text.",
+    "wanda": "Removes, row by row, the weights with the smallest |weight| × norm of their input "
+    "(Sun et al. 2023), block after block.",
+    "sink-wanda": "Wanda on noised text, where inputs count less the more a position is an "
+    "attention sink at that timestep (arXiv 2602.17664).",
+    "sparsegpt": "Removes weights by their second-order cost and corrects the rest "
+    "(Frantar & Alistarh 2023).",
+    "sink-sparsegpt": "SparseGPT with attention sinks discounted in its Hessian "
+    "(arXiv 2602.17664).",
+}
+
+
+class RecipeRow(BaseModel):
+    """The method's row of the recipe table; null where it looks at no inputs."""
+
+    inputs: str | None
+    order: str | None
+    sinks: str | None
+
+
+class MethodEntry(BaseModel):
+    name: str
+    summary: str
+    available: bool = Field(description="whether this version carries it out")
+    recipe: RecipeRow
+
+
+class MethodList(BaseModel):
+    data: list[MethodEntry]
+
+
+class ExampleEntry(BaseModel):
+    name: str
+    source: str = Field(description="to be used as `model.source`")
+    description: str
+
+
+class ExampleList(BaseModel):
+    data: list[ExampleEntry]
+
+
+class FamilyEntry(BaseModel):
+    name: str
+    model_type: str = Field(description="`model_type` in the checkpoint's config.json")
+    architectures: list[str]
+    bidirectional: bool = Field(description="true for diffusion models, false for causal ones")
+
+
+class FamilyList(BaseModel):
+    data: list[FamilyEntry]
+
+
+@router.get(
+    "/methods",
+    summary="List pruning methods",
+    responses=openapi.example(
+        200,
+        {
+            "data": [
+                {
+                    "name": "wanda",
+                    "summary": SUMMARIES["wanda"],
+                    "available": True,
+                    "recipe": {"inputs": "clean", "order": "sequential", "sinks": "keep"},
+                }
+            ]
+        },
+    ),
+)
+async def list_methods() -> MethodList:
+    return MethodList(
+        data=[
+            MethodEntry(
+                name=name,
+                summary=SUMMARIES[name],
+                available=name in AVAILABLE_METHODS,
+                recipe=RecipeRow(
+                    **dict(zip(("inputs", "order", "sinks"), METHOD_ROWS[name], strict=True))
+                ),
+            )
+            for name in METHODS
+        ]
+    )
+
+
+@router.get(
+    "/examples",
+    summary="List the example models that are shipped",
+    responses=openapi.example(
+        200,
+        {
+            "data": [
+                {"name": e.name, "source": e.source, "description": e.description} for e in EXAMPLES
+            ]
+        },
+    ),
+)
+async def list_examples() -> ExampleList:
+    return ExampleList(
+        data=[
+            ExampleEntry(name=e.name, source=e.source, description=e.description) for e in EXAMPLES
+        ]
+    )
+
+
+@router.get(
+    "/families",
+    summary="List the model families that can be pruned",
+    responses=openapi.example(
+        200,
+        {
+            "data": [
+                {
+                    "name": "llada",
+                    "model_type": "llada",
+                    "architectures": ["LLaDAModelLM"],
+                    "bidirectional": True,
+                }
+            ]
+        },
+    ),
+)
+async def list_families() -> FamilyList:
+    return FamilyList(
+        data=[
+            FamilyEntry(
+                name=f.name,
+                model_type=f.model_type,
+                architectures=list(f.architectures),
+                bidirectional=f.bidirectional,
+            )
+            for f in FAMILIES
+        ]
+    )

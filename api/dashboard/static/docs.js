@@ -1,0 +1,57 @@
+// The API's description, drawn from openapi.json.
+import { Resource, el, poll } from "./common.js";
+
+const $ = (name) => document.getElementById(name);
+const json = (value) => el("pre", {}, el("code", { text: JSON.stringify(value, null, 2) }));
+
+function examplesOf(content) {
+  return Object.entries(content ?? {}).flatMap(([kind, { example, examples, schema }]) => {
+    const named = Object.entries(examples ?? {}).map(([name, { value }]) => [name, value]);
+    const all = example === undefined ? named : [["", example], ...named];
+    return [el("p", { class: "soft", text: [kind, refName(schema)].filter(Boolean).join(" · ") }),
+      ...all.flatMap(([name, value]) => [name && el("p", { class: "soft", text: name }), json(value)])];
+  });
+}
+
+const refName = (schema) => schema?.$ref?.split("/").pop();
+
+function parameters(list) {
+  if (!list?.length) return null;
+  return el("table", {}, el("tbody", {}, ...list.map((p) => el("tr", {},
+    el("td", { class: "mono", text: p.name }),
+    el("td", { class: "soft", text: p.required ? `${p.in}, required` : p.in }),
+    el("td", { text: p.description ?? p.schema?.description ?? "" })))));
+}
+
+function response([status, { description, content, headers }]) {
+  const names = Object.keys(headers ?? {}).join(", ");
+  return el("details", {},
+    el("summary", { text: `${status} · ${description}` }),
+    names && el("p", { class: "soft", text: `Headers: ${names}` }),
+    ...examplesOf(content));
+}
+
+function operation(verb, path, { summary, description, parameters: given, requestBody, responses }) {
+  return el("section", { class: "operation" },
+    el("h3", {}, el("span", { class: "verb", text: verb.toUpperCase() }), el("code", { text: path })),
+    el("p", { text: summary ?? "" }),
+    el("p", { class: "soft", text: description ?? "" }),
+    parameters(given),
+    requestBody && el("details", {}, el("summary", { text: "Body" }), ...examplesOf(requestBody.content)),
+    ...Object.entries(responses).map(response));
+}
+
+let drawn = false;
+poll(async () => {
+  if (drawn) return;
+  const api = await new Resource("/openapi.json").read();
+  $("title").textContent = `${api.info.title} ${api.info.version}`;
+  for (const { name, description } of api.tags) {
+    const operations = Object.entries(api.paths).flatMap(([path, verbs]) =>
+      Object.entries(verbs).filter(([, o]) => o.tags?.includes(name)).map(([verb, o]) => operation(verb, path, o)));
+    $("operations").append(el("h2", { text: name }), el("p", { class: "soft", text: description }), ...operations);
+  }
+  $("schemas").append(...Object.entries(api.components.schemas).sort().map(([name, schema]) =>
+    el("details", { id: name }, el("summary", { text: name }), json(schema))));
+  drawn = true;
+}, () => 60000);

@@ -1,0 +1,100 @@
+"""What routes ask for by name: the job store, the object store, the clock, the tenant."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, cast
+
+from fastapi import Depends, Request
+from fastapi import Path as InPath
+from fastapi.routing import APIRoute
+
+from api.doorbell import Doorbell
+from core.errors import InvalidSpec, JobNotFound
+from core.jobs.store import JobStore
+from core.store.base import ObjectStore
+
+_JOB_ID: Final = re.compile(r"job_[0-9a-z]{24}")
+_TENANT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Everything a process of the API holds open."""
+
+    jobs: JobStore
+    store: ObjectStore
+    doorbell: Doorbell
+    clock: Callable[[], datetime]
+    roots: tuple[Path, ...]
+    """Folders below which file:// sources may lie."""
+
+
+async def _resources(request: Request) -> Resources:
+    return cast("Resources", request.app.state.resources)
+
+
+Held = Annotated[Resources, Depends(_resources)]
+
+
+async def _jobs(held: Held) -> JobStore:
+    return held.jobs
+
+
+async def _store(held: Held) -> ObjectStore:
+    return held.store
+
+
+async def _doorbell(held: Held) -> Doorbell:
+    return held.doorbell
+
+
+async def _now(held: Held) -> datetime:
+    return held.clock()
+
+
+async def _roots(held: Held) -> tuple[Path, ...]:
+    return held.roots
+
+
+async def _tenant() -> str:
+    return _TENANT
+
+
+async def _job_id(
+    job_id: Annotated[str, InPath(examples=["job_0123456789abcdefghjkmnpq"])],
+) -> str:
+    """Ids that no job can have never reach the database."""
+    if not _JOB_ID.fullmatch(job_id):
+        raise JobNotFound(job_id[:100])
+    return job_id
+
+
+async def known_query_only(request: Request) -> None:
+    """Refuse query parameters the route does not have, and any given twice: none is ignored."""
+    route = cast("APIRoute", request.scope["route"])
+    known = {str(parameter.alias) for parameter in route.dependant.query_params}
+    open_prefixes = tuple((route.openapi_extra or {}).get("x-query-prefixes", ()))
+    names = [name for name, _ in request.query_params.multi_items()]
+    refused = [
+        {"field": name[:100], "message": "given more than once"}
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ] + [
+        {"field": name[:100], "message": f"unknown; known here: {', '.join(sorted(known)) or '-'}"}
+        for name in dict.fromkeys(names)
+        if name not in known and not (open_prefixes and name.startswith(open_prefixes))
+    ]
+    if refused:
+        raise InvalidSpec("The query is not valid.", fields=refused)
+
+
+Jobs = Annotated[JobStore, Depends(_jobs)]
+Store = Annotated[ObjectStore, Depends(_store)]
+Bell = Annotated[Doorbell, Depends(_doorbell)]
+Now = Annotated[datetime, Depends(_now)]
+Roots = Annotated[tuple[Path, ...], Depends(_roots)]
+Tenant = Annotated[str, Depends(_tenant)]
+JobId = Annotated[str, Depends(_job_id)]

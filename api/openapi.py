@@ -1,0 +1,186 @@
+"""The OpenAPI document: what FastAPI cannot derive from the routes, and the examples."""
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.problems import Problem
+from core.spec import JobSpec
+
+Responses = dict[int | str, dict[str, Any]]
+
+DESCRIPTION: Final = """\
+Submit a checkpoint and a recipe, watch the job, download the pruned checkpoint and its report.
+
+Every error is an RFC 9457 problem (`application/problem+json`) with a stable `code` and a `remedy`.
+Lists are `{data, has_more, next}`; pass `next` as `after` for the following page. Query parameters
+that a route does not know are refused.
+"""
+
+TAGS: Final = [
+    {"name": "jobs", "description": "Submit, watch and cancel pruning jobs."},
+    {"name": "artifacts", "description": "What a succeeded job left: checkpoint and report."},
+    {"name": "catalog", "description": "Methods, model families and example models."},
+    {"name": "health", "description": "For load balancers and people."},
+]
+
+JOB_ID: Final = "job_0123456789abcdefghjkmnpq"
+SPEC: Final[dict[str, Any]] = {
+    "model": {"source": "example:kjv-dlm"},
+    "method": "sink-wanda",
+    "sparsity": 0.5,
+    "calibration": {"samples": 64, "sequence_length": 256},
+    "metadata": {"team": "search"},
+}
+JOB: Final[dict[str, Any]] = {
+    "id": JOB_ID,
+    "state": "running",
+    "phase": "analysing",
+    "progress": 0.42,
+    "message": "sample 27 of 64",
+    "eta_seconds": 31.0,
+    "attempt": 1,
+    "epoch": 1,
+    "created_at": "2026-11-02T09:00:00Z",
+    "started_at": "2026-11-02T09:00:01Z",
+    "finished_at": None,
+    "error": None,
+    "spec": SPEC,
+    "metadata": {"team": "search"},
+    "priority": 0,
+    "version": 7,
+}
+EVENT: Final[dict[str, Any]] = {
+    "id": 4,
+    "created_at": "2026-11-02T09:00:20Z",
+    "level": "info",
+    "type": "progress",
+    "message": "sample 27 of 64",
+    "data": {"phase": "analysing", "progress": 0.42},
+}
+ARTIFACT: Final[dict[str, Any]] = {
+    "name": "model/config.json",
+    "bytes": 1290,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "media_type": "application/json",
+    "url": f"/v1/jobs/{JOB_ID}/artifacts/model/config.json",
+}
+_OK: Final = {"ok": True, "why": ""}
+READY: Final = {"ready": True, "checks": {"database": _OK, "broker": _OK, "store": _OK}}
+NOT_READY: Final = {
+    "ready": False,
+    "checks": {
+        "database": _OK,
+        "broker": {"ok": False, "why": "the broker does not answer: Connection refused."},
+        "store": _OK,
+    },
+}
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+ETAG_HEADER: Final = {"ETag": _header("send it back in If-None-Match")}
+ACCEPTED_HEADERS: Final = {
+    "Location": _header("the job"),
+    "Retry-After": _header("seconds after which it makes sense to look"),
+}
+NOT_MODIFIED: Final[Responses] = {304: {"description": "Nothing changed since If-None-Match"}}
+
+SPEC_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/JobSpec"},
+                "examples": {
+                    "an example model": {"value": SPEC},
+                    "the least there can be": {
+                        "value": {"model": {"source": "example:kjv-dlm"}, "sparsity": 0.5}
+                    },
+                },
+            }
+        },
+    }
+}
+METADATA_FILTER: Final[dict[str, Any]] = {
+    # Also what lets these names through where unknown query parameters are refused.
+    "x-query-prefixes": ["metadata."],
+    "parameters": [
+        {
+            "name": "metadata.KEY",
+            "in": "query",
+            "required": False,
+            "description": "Only jobs whose metadata has this value under KEY.",
+            "schema": {"type": "string"},
+        }
+    ],
+}
+_BYTES: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_FILE_HEADERS: Final = {
+    "ETag": _header("the file's SHA-256 in quotes"),
+    "Content-Disposition": _header("the file's name"),
+}
+FILE: Final[Responses] = {
+    200: {"description": "The whole file", "content": _BYTES, "headers": _FILE_HEADERS},
+    206: {"description": "The range asked for", "content": _BYTES, "headers": _FILE_HEADERS},
+    **NOT_MODIFIED,
+}
+REPORT: Final[Responses] = {
+    200: {
+        "description": "The report",
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "example": {"schema_version": 1, "sparsity": {"overall": 0.5}},
+            },
+            "text/html": {"schema": {"type": "string"}},
+        },
+    }
+}
+
+
+def example(status: int, value: object, headers: dict[str, Any] | None = None) -> Responses:
+    """An OpenAPI response with one example."""
+    response: dict[str, Any] = {"content": {"application/json": {"example": value}}}
+    return {status: response | ({"headers": headers} if headers else {})}
+
+
+def version() -> str:
+    """The installed version; a checkout that was never installed has none."""
+    try:
+        return installed_version("secateur")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` serve the completed document."""
+
+    def document() -> dict[str, Any]:
+        if not app.openapi_schema:
+            app.openapi_schema = _complete(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _complete(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        tags=app.openapi_tags,
+        routes=app.routes,
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for model in (JobSpec, Problem):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
+    return document

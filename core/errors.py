@@ -1,0 +1,195 @@
+"""Every error Secateur raises on purpose.
+
+SecateurError
+├── BadRequest               the request cannot be carried out as posed          exit 2
+│   ├── InvalidSpec          a field is missing, unknown or out of bounds
+│   ├── NotAvailable         a valid request for something this version lacks
+│   └── SourceRefused        a model or text source outside the allowed places
+├── NotFound
+│   ├── JobNotFound
+│   └── ArtifactNotFound
+├── Conflict
+│   ├── WrongState           the job's state does not allow the move
+│   ├── LeaseLost            another worker owns the job now
+│   └── OutputExists         refusing to overwrite
+├── ModelError               the checkpoint cannot be used                       exit 3
+│   ├── ModelNotFound
+│   ├── UnsafeModel          pickle, remote code, links that leave the folder
+│   ├── UnsupportedModel     a family or config key we do not know
+│   └── BrokenCheckpoint     missing tensors, wrong shapes, NaN
+├── DataError                the calibration text cannot be used                 exit 3
+│   ├── TextNotFound
+│   ├── TextTooShort
+│   └── BadTokenFile
+├── ResourceError            the machine is too small                            exit 4
+│   ├── OutOfMemory
+│   └── DiskFull
+├── StoreError
+│   ├── StoreUnavailable
+│   └── CorruptObject        bytes differ from their SHA-256
+├── Cancelled                the caller asked the run to stop
+└── WorkerLost               the process that ran the job died
+"""
+
+from typing import ClassVar
+
+
+class SecateurError(Exception):
+    """Base of the tree. `code` is stable and part of the HTTP contract."""
+
+    code: ClassVar[str] = "internal"
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class BadRequest(SecateurError):
+    code = "bad-request"
+    exit_status = 2
+
+
+class InvalidSpec(BadRequest):
+    code = "invalid-spec"
+
+    def __init__(
+        self, message: str, *, remedy: str = "", fields: list[dict[str, str]] | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.fields = fields or []
+
+
+class NotAvailable(BadRequest):
+    """Raised for what the contract names and this version does not have yet."""
+
+    code = "not-available"
+
+    def __init__(self, what: str, *, remedy: str = "") -> None:
+        super().__init__(f"not available in this version: {what}.", remedy=remedy)
+
+
+class SourceRefused(BadRequest):
+    code = "source-refused"
+
+
+class NotFound(SecateurError):
+    code = "not-found"
+
+
+class JobNotFound(NotFound):
+    code = "job-not-found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job {job_id!r}.", remedy="List jobs with GET /v1/jobs.")
+
+
+class ArtifactNotFound(NotFound):
+    code = "artifact-not-found"
+
+
+class Conflict(SecateurError):
+    code = "conflict"
+
+
+class WrongState(Conflict):
+    code = "wrong-state"
+
+
+class LeaseLost(Conflict):
+    code = "lease-lost"
+
+
+class OutputExists(Conflict):
+    code = "output-exists"
+    exit_status = 2
+
+
+class ModelError(SecateurError):
+    code = "bad-model"
+    exit_status = 3
+
+
+class ModelNotFound(ModelError):
+    code = "model-not-found"
+
+
+class UnsafeModel(ModelError):
+    code = "unsafe-model"
+
+
+class UnsupportedModel(ModelError):
+    code = "unsupported-model"
+
+
+class BrokenCheckpoint(ModelError):
+    code = "broken-checkpoint"
+
+
+class DataError(SecateurError):
+    code = "bad-data"
+    exit_status = 3
+
+
+class TextNotFound(DataError):
+    code = "text-not-found"
+
+
+class TextTooShort(DataError):
+    code = "text-too-short"
+
+    def __init__(self, source: str, found: int, needed: int) -> None:
+        super().__init__(
+            f"{source}: {found} tokens found, {needed} needed.",
+            remedy="Give more text, or lower `calibration.samples` or `calibration.sequence_length`.",
+        )
+
+
+class BadTokenFile(DataError):
+    code = "bad-token-file"
+
+
+class ResourceError(SecateurError):
+    code = "resources"
+    exit_status = 4
+
+
+class OutOfMemory(ResourceError):
+    code = "out-of-memory"
+
+
+class DiskFull(ResourceError):
+    code = "disk-full"
+
+
+class StoreError(SecateurError):
+    code = "store"
+
+
+class StoreUnavailable(StoreError):
+    code = "store-unavailable"
+
+
+class CorruptObject(StoreError):
+    code = "corrupt-object"
+
+
+class Cancelled(SecateurError):
+    code = "cancelled"
+    exit_status = 130
+
+
+class WorkerLost(SecateurError):
+    code = "worker-lost"
+
+
+def tree(root: type[SecateurError] = SecateurError) -> dict[str, type[SecateurError]]:
+    """Every error class by its code, so that a child process's error can be raised again here."""
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found |= tree(child)
+    return found

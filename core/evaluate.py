@@ -1,0 +1,68 @@
+"""Judge the dense and the pruned model on the same masks, with one model in memory."""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+
+from core.calibration.prepare import Prepared
+from core.evaluation import speed
+from core.evaluation.nelbo import DRAWS, Judgement, NoisyTokens, Watch, draw_masks, judge
+from core.models.checkpoint import Checkpoint
+from core.models.decoder import Decoder
+from core.spec import Evaluation, JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was measured; None where the spec did not ask."""
+
+    noisy: NoisyTokens | None = None
+    dense: Judgement | None = None
+    pruned: Judgement | None = None
+    timing: speed.Timing | None = None
+
+
+def sequences(evaluation: Evaluation, prepared: Prepared) -> int:
+    """Sequences each of the two models is judged on."""
+    asked = evaluation.nelbo or evaluation.agreement
+    return len(prepared.evaluation) * DRAWS if asked else 0
+
+
+def judge_both(
+    decoder: Decoder,
+    *,
+    dense: Checkpoint,
+    pruned: Checkpoint,
+    prepared: Prepared,
+    spec: JobSpec,
+    group: int,
+    watch: Watch,
+) -> Judged:
+    """Measure what `spec.evaluation` asks for; `decoder` holds the pruned weights before and after."""
+    asked = spec.evaluation
+    noisy = answers = original = timing = None
+    if asked.nelbo or asked.agreement:
+        noisy = draw_masks(prepared.evaluation, spec.calibration.noise_eps, asked.seed)
+        answers = judge(decoder, noisy, group=group, watch=lambda done, of: watch(done, 2 * of))
+        put_weights(decoder, dense)
+        original = judge(
+            decoder, noisy, group=group, watch=lambda done, of: watch(of + done, 2 * of)
+        )
+        put_weights(decoder, pruned)
+    if asked.speed:
+        timing = speed.compare(
+            decoder,
+            lambda: put_weights(decoder, dense),
+            lambda: put_weights(decoder, pruned),
+            prepared.evaluation[:group],
+            perf_counter,
+        )
+    return Judged(noisy, original, answers, timing)
+
+
+@torch.inference_mode()
+def put_weights(decoder: Decoder, checkpoint: Checkpoint) -> None:
+    """Overwrite the decoder's prunable matrices with the checkpoint's."""
+    for matrix in decoder.all_matrices():
+        matrix.linear.weight.copy_(checkpoint.read(matrix.name))

@@ -1,0 +1,135 @@
+"""The tables. Everything that must survive a crash is in one of these two."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Enum,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from core.jobs.states import State
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC datetime. SQLite keeps no zone, so it is taken off and put back here."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+def _values(states: type[State]) -> list[str]:
+    return [state.value for state in states]
+
+
+class Base(DeclarativeBase):
+    # Names that migrations can refer to on every database.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        }
+    )
+
+
+class JobRecord(Base):
+    """One job: the truth about it. Queue messages are only hints to read this row."""
+
+    __tablename__ = "jobs"
+
+    # "job_" and 24 hexadecimal digits.
+    id: Mapped[str] = mapped_column(String(28), primary_key=True)
+    # Whose job it is; every client query says which tenant asks.
+    tenant: Mapped[str] = mapped_column(String(64))
+
+    # Moved only along core.jobs.states.NEXT.
+    state: Mapped[State] = mapped_column(
+        Enum(State, native_enum=False, length=16, values_callable=_values)
+    )
+    # What the run is doing, how far it is (0…1), and a line about it.
+    phase: Mapped[str | None] = mapped_column(String(16))
+    progress: Mapped[float] = mapped_column(Float)
+    message: Mapped[str] = mapped_column(Text)
+    eta_seconds: Mapped[float | None] = mapped_column(Float)
+    # {code, message, remedy} of a failed job.
+    error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+
+    # The run that counts towards the limit of attempts: 1 is the first. Giving a job back at a
+    # worker's own shutdown does not count.
+    attempt: Mapped[int] = mapped_column(Integer)
+    # Raised by every claim. Whoever writes with an older epoch has lost the job.
+    epoch: Mapped[int] = mapped_column(Integer)
+    # Who holds the job, and until when unless renewed.
+    worker: Mapped[str | None] = mapped_column(String(255))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    # Store key of the manifest of the run that won. Set in the transaction that succeeds.
+    manifest_key: Mapped[str | None] = mapped_column(String(255))
+    # Whether the objects of runs that did not win have been removed after the end.
+    swept: Mapped[bool] = mapped_column(default=False)
+
+    # Increases with every change that a client can see.
+    version: Mapped[int] = mapped_column(Integer)
+    # Number of the newest event: numbers come from here, so there is never a gap.
+    last_event: Mapped[int] = mapped_column(Integer)
+
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    # Since when the job waits; later than created_at once it has been requeued.
+    queued_at: Mapped[datetime] = mapped_column(UtcTime)
+    # First claim and terminal state.
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    # The JobSpec as posted, and copies of what lists filter and workers order by.
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    method: Mapped[str] = mapped_column(String(32))
+    model: Mapped[str] = mapped_column(String(1024))
+    labels: Mapped[dict[str, str]] = mapped_column(JSON)
+    priority: Mapped[int] = mapped_column(Integer)
+
+    __table_args__ = (
+        Index(None, "tenant", "created_at", "id"),
+        Index(None, "state", "lease_until"),
+        Index(None, "state", "priority", "queued_at"),
+    )
+
+
+class EventRecord(Base):
+    """One line of a job's history. Written once, in the transaction of the change it tells of."""
+
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    # 1, 2, 3, … within the job.
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    # info, warning or error.
+    level: Mapped[str] = mapped_column(String(8))
+    # state, progress or log.
+    type: Mapped[str] = mapped_column(String(8))
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -1,0 +1,41 @@
+"""The job store: one database, seen from its three sides."""
+
+from typing import Self
+
+from sqlalchemy import select
+
+from core.jobs.clients import ClientSide
+from core.jobs.database import Database
+from core.jobs.leases import WorkerSide
+from core.jobs.reaping import ReaperSide
+from core.jobs.records import JobRecord
+
+
+class JobStore(ClientSide, WorkerSide, ReaperSide):
+    """Jobs in a database that `core.jobs.migrate` has prepared. Safe to share between threads."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+
+    @classmethod
+    def open(cls, url: str, *, pooled: bool = True) -> Self:
+        """A store on the database at `url`; nothing is connected until it is used.
+
+        Raises:
+            BadRequest: `url` is not a database URL.
+        """
+        return cls(Database(url, pooled=pooled))
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless the database answers and has its tables."""
+        with self._database.read() as session:
+            session.execute(select(JobRecord.id).limit(1))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,54 @@
+"""What this machine is and how much of it is used."""
+
+import resource
+
+import psutil
+import torch
+
+from core.errors import InvalidSpec
+
+
+def device(name: str) -> torch.device:
+    """The device called `name`; `auto` is CUDA where there is one.
+
+    Raises:
+        InvalidSpec: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(name)
+    except RuntimeError:
+        raise InvalidSpec(f"unknown device {name!r}.", remedy="Use cpu, cuda or auto.") from None
+    if found.type not in ("cpu", "cuda") or (
+        found.type == "cuda" and not torch.cuda.is_available()
+    ):
+        raise InvalidSpec(f"device {name} is not available here.", remedy="Use cpu or auto.")
+    return found
+
+
+def set_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory now."""
+    held: int = psutil.Process().memory_info().rss
+    return held
+
+
+def peak_bytes(on: torch.device) -> int:
+    """The most this process has held: of the device's memory on CUDA, else of the host's."""
+    if on.type == "cuda":
+        return torch.cuda.max_memory_allocated(on)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def default_budget(on: torch.device) -> int:
+    """Three quarters of what is free, and what this process already holds."""
+    if on.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(on)
+        return free * 3 // 4
+    free = int(psutil.virtual_memory().available)
+    return free * 3 // 4 + resident_bytes()

@@ -1,0 +1,112 @@
+"""The attention function every model here runs with: fused, and able to be watched.
+
+Registered with transformers under `NAME`. Without an observer it is scaled dot-product attention;
+with one it also hands over, per key position, the attention mass it received.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+NAME = "secateur"
+TILE_ELEMENTS = 1 << 20
+"""Float32 scores held at once (4 MiB): about a core's cache."""
+
+Observer = Callable[[int, Tensor], None]
+"""Called with (block, mass), mass (batch, positions) float32, summed over heads and queries."""
+
+_observer: ContextVar[Observer | None] = ContextVar("attention_observer", default=None)
+
+
+@contextmanager
+def watching(observer: Observer) -> Iterator[None]:
+    """Hand attention mass to `observer` in every forward pass inside the block."""
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,  # noqa: ARG001 - sequences are never padded here
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention output (batch, positions, heads, head_dim) from query (batch, heads, positions,
+    head_dim) and key, value with as many or fewer heads; causal where `module.is_causal`."""
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    causal = bool(module.is_causal)
+    observer = _observer.get()
+    if observer is None:
+        output = nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=causal, scale=scale
+        )
+    else:
+        output, log_sum_exp = fused_with_log_sum_exp(query, key, value, causal, scale)
+        observer(int(module.layer_idx), attention_mass(query, key, causal, scale, log_sum_exp))  # type: ignore[arg-type]
+    return output.transpose(1, 2).contiguous(), None
+
+
+def fused_with_log_sum_exp(
+    query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float
+) -> tuple[Tensor, Tensor | None]:
+    """Attention output, and each query's log-sum-exp (batch, heads, positions) where the device's
+    kernel yields it; None where `attention_mass` has to find it tile by tile."""
+    if query.device.type == "cpu":
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
+        output, log_sum_exp = kernel(query, key, value, 0.0, causal, scale=scale)
+        return output, log_sum_exp
+    fused = nn.functional.scaled_dot_product_attention
+    return fused(query, key, value, is_causal=causal, scale=scale), None
+
+
+def attention_mass(
+    query: Tensor, key: Tensor, causal: bool, scale: float, log_sum_exp: Tensor | None
+) -> Tensor:
+    """Σ_heads Σ_i A(i, j) as (batch, positions) float32, softmax in float32, without ever holding
+    a positions × positions matrix: queries go through in tiles.  arXiv 2602.17664, §3."""
+    batch, heads, positions, _ = query.shape
+    mass = torch.zeros(batch, positions, dtype=torch.float32, device=query.device)
+    rows = max(1, min(positions // 4, TILE_ELEMENTS // (heads * positions)))
+    for sample in range(batch):
+        keys = key[sample].float().mT
+        for begin in range(0, positions, rows):
+            tile = slice(begin, begin + rows)
+            scores = (query[sample, :, tile].float() * scale) @ keys
+            if causal:
+                _hide_future(scores, begin)
+            if log_sum_exp is None:
+                shares = scores.softmax(dim=-1)
+            else:
+                shares = scores.sub_(log_sum_exp[sample, :, tile, None]).exp_()
+            mass[sample] += shares.sum(dim=(0, 1))
+    return mass
+
+
+def _hide_future(scores: Tensor, begin: int) -> None:
+    """Set scores (heads, rows, positions) of keys after each query to -inf; row 0 is query `begin`."""
+    rows, positions = scores.shape[-2:]
+    queries = torch.arange(begin, begin + rows, device=scores.device)
+    keys = torch.arange(positions, device=scores.device)
+    scores.masked_fill_(keys[None, :] > queries[:, None], float("-inf"))
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """Sequences are never padded, and `attend` knows about causality itself."""
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, _no_mask)

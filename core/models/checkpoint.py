@@ -1,0 +1,141 @@
+"""Checkpoints in safetensors: read through memory maps, written as the input with some bytes replaced.
+
+The output is a copy of each shard in which only the pruned matrices' bytes are overwritten, so
+names, order, shapes, dtypes, metadata and shard map are the input's by construction.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from core.errors import BrokenCheckpoint
+from core.models.intake import Intake
+
+MAX_HEADER_BYTES = 100_000_000
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """Where one tensor's bytes lie."""
+
+    shard: Path
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+    """Byte range within the shard file."""
+
+
+class Checkpoint:
+    """The tensors of a checked folder, by the checkpoint's own names.
+
+    Raises:
+        BrokenCheckpoint: a shard is not valid safetensors, or two shards hold one name.
+    """
+
+    def __init__(self, intake: Intake) -> None:
+        self.intake = intake
+        self.places: dict[str, TensorPlace] = {}
+        for shard in intake.weights:
+            for name, place in _read_header(intake.folder / shard, shard).items():
+                if name in self.places:
+                    raise BrokenCheckpoint(
+                        f"tensor {name} is in both {self.places[name].shard} and {shard}."
+                    )
+                self.places[name] = place
+
+    def read(self, name: str) -> Tensor:
+        """The tensor `name`, backed by the shard's memory map where that is possible."""
+        place = self.places[name]
+        with safe_open(self.intake.folder / place.shard, framework="pt") as shard:
+            tensor: Tensor = shard.get_tensor(name)
+        return tensor
+
+    def require(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise BrokenCheckpoint unless exactly the tensors in `shapes` are there, in those shapes."""
+        missing = sorted(set(shapes) - set(self.places))
+        if missing:
+            raise BrokenCheckpoint(
+                f"{len(missing)} tensors are missing, the first is {missing[0]}.",
+                remedy="Download the checkpoint again, or compare its config.json.",
+            )
+        surplus = sorted(set(self.places) - set(shapes))
+        if surplus:
+            raise BrokenCheckpoint(
+                f"{len(surplus)} tensors do not belong to this family, the first is {surplus[0]}."
+            )
+        for name, shape in shapes.items():
+            place = self.places[name]
+            if place.shape != shape:
+                raise BrokenCheckpoint(
+                    f"{name} has shape {list(place.shape)}; config.json implies {list(shape)}."
+                )
+            if place.dtype not in DTYPES:
+                raise BrokenCheckpoint(
+                    f"{name} has dtype {place.dtype}; {', '.join(DTYPES)} can be pruned.",
+                    remedy="Quantised checkpoints must be converted back first.",
+                )
+
+
+def _read_header(path: Path, shard: Path) -> dict[str, TensorPlace]:
+    try:
+        with safe_open(path, framework="pt"):
+            pass  # validates offsets, overlaps and sizes before we trust the header
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > MAX_HEADER_BYTES:
+                raise BrokenCheckpoint(f"{shard}: header of {length} bytes.")
+            header: dict[str, Any] = json.loads(stream.read(length))
+    except (SafetensorError, ValueError) as error:
+        raise BrokenCheckpoint(f"{shard} is not a valid safetensors file: {error}.") from None
+    data = 8 + length
+    return {
+        name: TensorPlace(
+            shard,
+            entry["dtype"],
+            tuple(entry["shape"]),
+            data + entry["data_offsets"][0],
+            data + entry["data_offsets"][1],
+        )
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+class CheckpointWriter:
+    """A folder that begins as a byte-for-byte copy and receives pruned matrices one by one."""
+
+    def __init__(self, source: Checkpoint, out: Path) -> None:
+        self._source, self._out = source, out
+        for file in (*source.intake.weights, *source.intake.auxiliary):
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source.intake.folder / file, out / file)
+
+    def replace(self, name: str, tensor: Tensor) -> None:
+        """Overwrite the bytes of `name`; shape and dtype must be the checkpoint's."""
+        place = self._source.places[name]
+        if tuple(tensor.shape) != place.shape or tensor.dtype != DTYPES[place.dtype]:
+            raise ValueError(f"{name}: {tensor.dtype} {list(tensor.shape)} does not fit {place}")
+        raw = tensor.detach().cpu().contiguous().view(torch.uint8).numpy()
+        with (self._out / place.shard).open("r+b") as stream:
+            stream.seek(place.begin)
+            stream.write(raw.tobytes())
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raise BrokenCheckpoint if `tensor` holds NaN or infinity."""
+    if not bool(torch.isfinite(tensor).all()):
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise BrokenCheckpoint(f"{name} holds {bad} values that are NaN or infinite.")
+
+
+def weight_bytes(checkpoint: Checkpoint, names: Iterable[str]) -> int:
+    return sum(checkpoint.places[n].end - checkpoint.places[n].begin for n in names)

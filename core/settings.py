@@ -1,0 +1,65 @@
+"""All configuration: `SECATEUR_*` environment variables over `secateur.toml` over defaults."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.functional_validators import BeforeValidator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+def _split_paths(value: object) -> object:
+    return [part for part in value.split(":") if part] if isinstance(value, str) else value
+
+
+Roots = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
+
+
+class Settings(BaseSettings):
+    """Every field has a working default or is filled in by `secateur serve`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SECATEUR_", toml_file="secateur.toml", extra="forbid", env_ignore_empty=True
+    )
+
+    database_url: str | None = Field(None, description="SQLAlchemy URL of the job database")
+    broker_url: str | None = Field(None, description="redis:// or rediss:// URL for Celery")
+    store_url: str | None = Field(None, description="file:///folder of the object store")
+    model_roots: Roots = Field(
+        (), description="folders below which file:// models and texts may be read, joined by ':'"
+    )
+    device: str = Field("auto", description="cpu, cuda, cuda:N, or auto: CUDA where present")
+    threads: int | None = Field(None, ge=1, description="CPU threads of a run; all cores if unset")
+    memory_budget: int | None = Field(
+        None, ge=1, description="bytes a run may use; three quarters of what is free if unset"
+    )
+    work_dir: Path | None = Field(
+        None, description="folder for a run's scratch files; the system's temporary one if unset"
+    )
+    lease_seconds: float = Field(
+        60.0, gt=0, description="a worker unheard of this long lost its job"
+    )
+    heartbeat_seconds: float = Field(15.0, gt=0, description="how often a worker renews its lease")
+    scan_seconds: float = Field(15.0, gt=0, description="how often the reaper looks for lost jobs")
+    cancel_grace_seconds: float = Field(
+        30.0, ge=0, description="from SIGTERM to SIGKILL when a running job is cancelled"
+    )
+    max_attempts: int = Field(3, ge=1, description="runs a job gets when its workers keep dying")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

@@ -1,0 +1,237 @@
+"""The job contract: what a client may ask for. Free of torch; shared by api, client and workers."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from core.errors import InvalidSpec, NotAvailable
+
+Method = Literal["magnitude", "wanda", "sink-wanda", "sparsegpt", "sink-sparsegpt"]
+METHODS: tuple[Method, ...] = ("magnitude", "wanda", "sink-wanda", "sparsegpt", "sink-sparsegpt")
+AVAILABLE_METHODS: tuple[Method, ...] = ("magnitude", "wanda", "sink-wanda")
+
+MODEL_SCHEMES = ("hf://", "s3://", "file:///", "example:")
+TEXT_SCHEMES = ("builtin:", "s3://", "file:///", "hf://datasets/")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _known_scheme(schemes: tuple[str, ...]) -> Any:
+    def check(source: str) -> str:
+        if not source.startswith(schemes):
+            raise ValueError(f"must start with one of {', '.join(schemes)}")
+        if any(ord(c) < 32 for c in source):
+            raise ValueError("must not contain control characters")
+        return source
+
+    return AfterValidator(check)
+
+
+def _known_pattern(pattern: str) -> str:
+    if pattern in ("unstructured", "structured:ffn", "structured:depth"):
+        return pattern
+    found = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern)
+    if not found:
+        raise ValueError(
+            "must be unstructured, N:M (N kept of every M), structured:ffn or structured:depth"
+        )
+    kept, group = int(found[1]), int(found[2])
+    if not kept < group <= 32:
+        raise ValueError("N:M needs N < M and M at most 32")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_known_pattern)]
+
+
+class ModelRef(_Strict):
+    """Where the dense checkpoint is. Revisions apply to hub sources only."""
+
+    source: Annotated[str, _known_scheme(MODEL_SCHEMES), Field(min_length=1, max_length=1024)]
+    revision: Annotated[str, Field(pattern=r"^[\w./-]{1,200}$")] = "main"
+
+
+class Recipe(_Strict):
+    """What separates the methods. What is left out comes from the method's row."""
+
+    inputs: Literal["clean", "noised"] | None = None
+    order: Literal["sequential", "one-shot"] | None = None
+    sinks: Literal["keep", "discount-all", "discount-transient"] | None = None
+    allocation: Literal["uniform", "owl", "early-sparser", "sensitivity"] = "uniform"
+
+
+class Calibration(_Strict):
+    """What the model is watched on. Sequences are never longer than the model's own context."""
+
+    source: Annotated[str, _known_scheme(TEXT_SCHEMES), Field(min_length=1, max_length=1024)] = (
+        "builtin:plain-text"
+    )
+    samples: Annotated[int, Field(ge=1, le=65536)] = 128
+    sequence_length: Annotated[int, Field(ge=2, le=131072)] = 1024
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    diffusion_steps: Annotated[int, Field(ge=1, le=10000)] = 50
+    sample_interval: Annotated[int, Field(ge=1, le=10000)] = 5
+    noise_eps: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    timestep_weights: (
+        Literal["uniform", "inverse-rate"]
+        | Annotated[
+            tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=10000)
+        ]
+    ) = "uniform"
+
+    @model_validator(mode="after")
+    def _has_a_timestep(self) -> Self:
+        if self.sample_interval > self.diffusion_steps:
+            raise ValueError(
+                "sample_interval is larger than diffusion_steps: no timestep would be sampled"
+            )
+        return self
+
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """Sampled timesteps: interval, 2·interval, …, up to diffusion_steps."""
+        return tuple(range(self.sample_interval, self.diffusion_steps + 1, self.sample_interval))
+
+
+class Sinks(_Strict):
+    """Soft-sink and sink-set parameters (arXiv 2602.17664, §3 and §4)."""
+
+    threshold_std: Annotated[float, Field(ge=0, le=100)] = 2.0
+    sharpness: Annotated[float, Field(gt=0, le=1e6)] = 5.0
+    stable_persistence: Annotated[float, Field(gt=0, le=1)] = 0.8
+
+
+class Evaluation(_Strict):
+    """What is measured on dense and pruned alike."""
+
+    nelbo: bool = True
+    agreement: bool = True
+    speed: bool = True
+    samples: Annotated[int, Field(ge=2, le=65536)] = 32
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+
+
+class Output(_Strict):
+    dtype: Literal["keep", "float32", "bfloat16", "float16"] = "keep"
+    packed: bool = False
+    max_shard_bytes: Annotated[int, Field(ge=1_000_000, le=10**12)] = 2_000_000_000
+
+
+class Webhook(_Strict):
+    url: Annotated[str, Field(pattern=r"^https://", max_length=2048)]
+    events: Annotated[
+        tuple[Literal["succeeded", "failed", "cancelled"], ...], Field(min_length=1)
+    ] = ("succeeded", "failed")
+
+
+MetadataKey = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
+MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+class JobSpec(_Strict):
+    """One immutable pruning request. Only `model` and `sparsity` must be given."""
+
+    model: ModelRef
+    method: Method = "sink-wanda"
+    sparsity: Annotated[float, Field(gt=0, lt=1)]
+    pattern: Pattern = "unstructured"
+    recipe: Recipe = Recipe()
+    calibration: Calibration = Calibration()
+    sinks: Sinks = Sinks()
+    evaluation: Evaluation = Evaluation()
+    output: Output = Output()
+    webhook: Webhook | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+
+
+def parse_spec(data: Mapping[str, Any]) -> JobSpec:
+    """The spec in `data`.
+
+    Raises:
+        InvalidSpec: a field is missing, unknown or out of bounds; `fields` names each.
+        NotAvailable: the spec is valid, and this version cannot carry it out.
+    """
+    try:
+        spec = JobSpec.model_validate(_with_sparsity_of_pattern(data))
+    except ValidationError as error:
+        raise InvalidSpec("The job spec is not valid.", fields=field_errors(error)) from None
+    refuse_unavailable(spec)
+    return spec
+
+
+def field_errors(error: ValidationError) -> list[dict[str, str]]:
+    """One {field, message} per offence, fields written as dotted paths."""
+    return [
+        {"field": ".".join(str(part) for part in e["loc"]) or "(body)", "message": e["msg"]}
+        for e in error.errors()
+    ]
+
+
+def _with_sparsity_of_pattern(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """N:M fixes the sparsity, so it may be left out there and must not contradict."""
+    pattern = data.get("pattern")
+    found = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern) if isinstance(pattern, str) else None
+    if not found:
+        return data
+    implied = 1 - int(found[1]) / int(found[2])
+    given = data.get("sparsity", implied)
+    if isinstance(given, int | float) and abs(given - implied) > 1e-9:
+        message = (
+            f"{pattern} keeps {found[1]} of {found[2]}, so sparsity is {implied:g}, not {given:g}"
+        )
+        raise InvalidSpec(
+            "The job spec is not valid.", fields=[{"field": "sparsity", "message": message}]
+        )
+    return {**data, "sparsity": given}
+
+
+def refuse_unavailable(spec: JobSpec) -> None:
+    """Raise NotAvailable for the first thing this version does not do: nothing is ever ignored."""
+    recipe, calibration = spec.recipe, spec.calibration
+    refusals = {
+        f"method {spec.method}": spec.method not in AVAILABLE_METHODS,
+        f"pattern {spec.pattern}": spec.pattern != "unstructured",
+        f"recipe.allocation {recipe.allocation}": recipe.allocation != "uniform",
+        "recipe overrides (inputs, order, sinks)": not _is_methods_own(spec),
+        "calibration.timestep_weights other than uniform": calibration.timestep_weights
+        != "uniform",
+        f"output.dtype {spec.output.dtype}": spec.output.dtype != "keep",
+        "output.packed": spec.output.packed,
+        "webhook": spec.webhook is not None,
+        f"model source {spec.model.source.split(':')[0]}": spec.model.source.startswith(
+            ("hf://", "s3://")
+        ),
+        f"calibration source {calibration.source.split(':')[0]}": calibration.source.startswith(
+            ("hf://", "s3://")
+        ),
+    }
+    for what, refused in refusals.items():
+        if refused:
+            raise NotAvailable(what)
+
+
+METHOD_ROWS: dict[Method, tuple[str | None, str | None, str | None]] = {
+    "magnitude": (None, None, None),
+    "wanda": ("clean", "sequential", "keep"),
+    "sink-wanda": ("noised", "one-shot", "discount-all"),
+    "sparsegpt": ("clean", "sequential", "keep"),
+    "sink-sparsegpt": ("clean", "sequential", "discount-all"),
+}
+
+
+def _is_methods_own(spec: JobSpec) -> bool:
+    given = (spec.recipe.inputs, spec.recipe.order, spec.recipe.sinks)
+    own = METHOD_ROWS[spec.method]
+    return all(g is None or g == o for g, o in zip(given, own, strict=True))

@@ -1,0 +1,44 @@
+"""The object store protocol. Keys are relative POSIX paths such as `jobs/ID/EPOCH/report/report.json`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    key: str
+    bytes: int
+
+
+class ObjectStore(Protocol):
+    """Whole objects under keys. A reader never sees half an object.
+
+    Every method raises `StoreUnavailable` when the store cannot be reached or written,
+    `DiskFull` when it has no room, and `ValueError` for a key that leaves the store.
+    """
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Store a copy of the file `source`; it appears complete or not at all."""
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store `data`; it appears complete or not at all."""
+
+    def open(self, key: str, start: int = 0) -> BinaryIO:
+        """A reader placed at byte `start`. Raises ArtifactNotFound."""
+
+    def read_bytes(self, key: str) -> bytes:
+        """The whole object; for small ones. Raises ArtifactNotFound."""
+
+    def info(self, key: str) -> ObjectInfo:
+        """Size of one object. Raises ArtifactNotFound."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key begins with `prefix`, in key order."""
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Remove every object below `prefix/`; how many there were."""
+
+    def check(self) -> None:
+        """Raise StoreUnavailable unless an object can be written, read and removed now."""

@@ -1,0 +1,67 @@
+"""The `secateur` command. One file a verb; heavy imports wait until a verb needs them."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from core.errors import SecateurError
+from secateur.cli import (
+    api,
+    cancel,
+    demo,
+    doctor,
+    download,
+    list_jobs,
+    prune,
+    serve,
+    status,
+    submit,
+    watch,
+    worker,
+)
+
+app = typer.Typer(
+    name="secateur",
+    help="Prune diffusion language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("prune")(prune.prune)
+app.command("submit")(submit.submit)
+app.command("list")(list_jobs.list_jobs)
+app.command("status")(status.status)
+app.command("watch")(watch.watch)
+app.command("cancel")(cancel.cancel)
+app.command("download")(download.download)
+app.command("doctor")(doctor.doctor)
+app.command("api")(api.api)
+app.command("worker")(worker.worker)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0, the error's own status, 2 for bad usage, 130 on Ctrl-C."""
+    try:
+        app(args=arguments)
+    except SecateurError as error:
+        _complain(error)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - a person at a terminal gets a line, not a traceback
+        if "--debug" in (arguments or sys.argv):
+            traceback.print_exc()
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _complain(error: SecateurError) -> None:
+    fields: list[dict[str, str]] = getattr(error, "fields", [])
+    print(f"error: {error}", file=sys.stderr)
+    for field in fields:
+        print(f"  {field.get('field')}: {field.get('message')}", file=sys.stderr)

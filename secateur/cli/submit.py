@@ -1,0 +1,31 @@
+"""`secateur submit`: queue a job on a server."""
+
+from secateur.cli import _options as o
+
+
+def submit(
+    model: o.Model = None,
+    method: o.Method = None,
+    sparsity: o.Sparsity = None,
+    pattern: o.Pattern = None,
+    calibration: o.CalibrationSource = None,
+    samples: o.Samples = None,
+    sequence_length: o.SequenceLength = None,
+    seed: o.Seed = None,
+    spec: o.SpecFile = None,
+    url: o.Url = o.URL,
+    json: o.Json = False,
+) -> None:
+    """Queue a job on a server and print its id. Paths are the server's."""
+    from secateur.cli._output import note, result, show_json
+    from secateur.cli._spec import Typed, spec_data
+    from secateur.client import Client
+
+    typed = Typed(model, method, sparsity, pattern, calibration, samples, sequence_length, seed)
+    with Client(url) as client:
+        job = client.submit(spec_data(typed, spec))
+    if json:
+        show_json(job)
+    else:
+        result(job.id)
+        note(f"Watch it with: secateur watch {job.id}")

@@ -1,0 +1,193 @@
+"""Talk to a Secateur server from Python.
+
+    with Client() as client:
+        job = client.submit({"model": {"source": "example:kjv-dlm"}, "sparsity": 0.5})
+        job = client.wait(job.id)
+        client.download(job.id, Path("pruned"))
+
+What the server refuses is raised as the class of `core.errors` that the server raised.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from core.errors import BadRequest
+from core.jobs.states import TERMINAL, State
+from core.jobs.views import Event, EventPage, Job, JobPage
+from core.spec import JobSpec
+from secateur.download import Artifact, fetch, local_path
+from secateur.problems import NotASecateurServer, Unreachable, WaitedTooLong, error_of
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+_PAUSE: Final = 0.5
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+
+class _ArtifactList(BaseModel):
+    data: list[Artifact]
+
+
+class Client:
+    """One server. Not safe to share between threads."""
+
+    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 30.0) -> None:
+        try:
+            base = httpx.URL(url)
+            # A proxy from the environment cannot reach this machine's own loopback interface.
+            direct = base.host in ("localhost", "127.0.0.1", "::1")
+            self._http = httpx.Client(base_url=base, timeout=timeout, trust_env=not direct)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise BadRequest(
+                f"{url!r} is not a URL: {error}.", remedy="Write http://HOST:PORT."
+            ) from None
+
+    def submit(self, spec: JobSpec | Mapping[str, Any]) -> Job:
+        """Queue a job. Raises InvalidSpec, with `fields`, or NotAvailable."""
+        body = spec.model_dump(mode="json") if isinstance(spec, JobSpec) else dict(spec)
+        return self._parsed(Job, self._send("POST", "/v1/jobs", json=body))
+
+    def get(self, job_id: str) -> Job:
+        """The job as it stands. Raises JobNotFound."""
+        return self._parsed(Job, self._send("GET", _job(job_id)))
+
+    def list(
+        self,
+        *,
+        state: State | None = None,
+        method: str | None = None,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        page_size: int = 50,
+    ) -> Iterator[Job]:
+        """Every job that matches all that is given, newest first, page by page."""
+        given = {"state": state, "method": method, "model": model, "limit": page_size}
+        query = {name: value for name, value in given.items() if value is not None}
+        query |= {f"metadata.{key}": value for key, value in (metadata or {}).items()}
+        while True:
+            page = self._parsed(JobPage, self._send("GET", "/v1/jobs", params=query))
+            yield from page.data
+            if page.next is None:
+                return
+            query["after"] = page.next
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask for the job's end. Raises WrongState when it has ended already."""
+        return self._parsed(Job, self._send("POST", f"{_job(job_id)}/cancel"))
+
+    def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
+        """The job once it has ended, in whatever state.
+
+        Raises:
+            WaitedTooLong: it goes on after `timeout` seconds; the job is left alone.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        job, etag = None, ""
+        while True:
+            response = self._send("GET", _job(job_id), headers={"If-None-Match": etag})
+            if response.status_code != httpx.codes.NOT_MODIFIED:
+                job, etag = self._parsed(Job, response), response.headers.get("etag", "")
+                if job.state in TERMINAL:
+                    return job
+            if deadline is not None and time.monotonic() > deadline:
+                raise WaitedTooLong(f"job {job_id} has not ended after {timeout:g} seconds.")
+            time.sleep(_PAUSE)
+
+    def events(self, job_id: str, *, after: int = 0, follow: bool = True) -> Iterator[Event]:
+        """The job's events above number `after`; with `follow`, until the job has ended."""
+        while True:
+            # The state is read first: no event follows the one that ends a job.
+            ended = not follow or self.get(job_id).state in TERMINAL
+            for event in self._pages_of_events(job_id, after):
+                after = event.id
+                yield event
+            if ended:
+                return
+            time.sleep(_PAUSE)
+
+    def _pages_of_events(self, job_id: str, after: int) -> Iterator[Event]:
+        while True:
+            query = {"after": after, "limit": 200}
+            page = self._parsed(
+                EventPage, self._send("GET", f"{_job(job_id)}/events", params=query)
+            )
+            yield from page.data
+            if not page.has_more:
+                return
+            after = page.data[-1].id
+
+    def artifacts(self, job_id: str) -> tuple[Artifact, ...]:
+        """What the job left; nothing before it has succeeded."""
+        answer = self._send("GET", f"{_job(job_id)}/artifacts")
+        return tuple(self._parsed(_ArtifactList, answer).data)
+
+    def report(self, job_id: str) -> dict[str, Any]:
+        """`report.json`. Raises WrongState before the job has succeeded."""
+        accept = {"Accept": "application/json"}
+        answer = self._send("GET", f"{_job(job_id)}/report", headers=accept)
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def download(self, job_id: str, folder: Path) -> Path:
+        """Put every artifact of the job below `folder`, each one whole and verified, or not at all.
+
+        Interrupted downloads go on where they stopped; files that are there already are kept.
+
+        Raises:
+            WrongState: the job has left nothing to download.
+            CorruptObject: what arrived is not what the manifest names.
+        """
+        found = self.artifacts(job_id)
+        if not found:
+            self.report(job_id)  # says why there is nothing
+        for artifact in found:
+            fetch(self._http, artifact, local_path(folder, artifact.name))
+        return folder
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.UnsupportedProtocol as error:
+            raise BadRequest(f"{error}", remedy="Write http://HOST:PORT.") from None
+        except httpx.TransportError as error:
+            raise Unreachable(
+                f"no answer from {self._http.base_url}: {error or type(error).__name__}.",
+                remedy="Start one with `secateur serve`, or set --url or SECATEUR_URL.",
+            ) from None
+        if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
+            return response
+        raise error_of(response)
+
+    @staticmethod
+    def _parsed(kind: type[_Answer], response: httpx.Response) -> _Answer:
+        try:
+            return kind.model_validate_json(response.content)
+        except ValidationError:
+            raise NotASecateurServer(
+                f"{response.url} answered with something else than a {kind.__name__.strip('_')}.",
+                remedy="Check the server's URL and its version.",
+            ) from None
+
+
+def _job(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"

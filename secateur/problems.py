@@ -1,0 +1,58 @@
+"""What a server's answer means when it is not the one hoped for."""
+
+from typing import Any
+
+import httpx
+
+from core.errors import InvalidSpec, SecateurError, tree
+from core.jobs.views import Job
+
+
+class Unreachable(SecateurError):
+    """No answer, or it broke off."""
+
+    code = "server-unreachable"
+
+
+class NotASecateurServer(SecateurError):
+    """Something answers there, and it speaks another language."""
+
+    code = "not-a-secateur-server"
+
+
+class WaitedTooLong(SecateurError):
+    code = "waited-too-long"
+
+
+def error_of(response: httpx.Response) -> SecateurError:
+    """The error that `response`, already read, reports; of the class the server raised."""
+    try:
+        problem = response.json()
+        code, detail = str(problem["code"]), str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return NotASecateurServer(
+            f"{response.url} answered {response.status_code} and no problem document.",
+            remedy="Check the server's URL (--url or SECATEUR_URL).",
+        )
+    return rebuilt(code, detail, str(problem.get("remedy", "")), problem.get("errors"))
+
+
+def failure_of(job: Job) -> SecateurError | None:
+    """Why `job` failed, as the error its worker raised; None unless it has failed."""
+    if job.error is None:
+        return None
+    return rebuilt(job.error.code, job.error.message, job.error.remedy)
+
+
+def rebuilt(code: str, message: str, remedy: str, fields: Any = None) -> SecateurError:
+    """An error of the class that has `code`; a code of a newer server becomes the root class."""
+    kind = tree().get(code, SecateurError)
+    # Some classes compose their message from facts that did not travel.
+    error = kind.__new__(kind)
+    SecateurError.__init__(error, message, remedy=remedy)
+    if isinstance(error, InvalidSpec):
+        listed = fields if isinstance(fields, list) else []
+        error.fields = [
+            {str(k): str(v) for k, v in each.items()} for each in listed if isinstance(each, dict)
+        ]
+    return error

@@ -1,0 +1,33 @@
+"""Fixtures that more than one test file needs."""
+
+import os
+from pathlib import Path
+
+# Tiny matrices on several threads wait for each other longer than they compute; children inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+from tests.checkpoints import tiny_llada
+
+
+@pytest.fixture(scope="session")
+def reference_vectors() -> Path:
+    """Numerics of the published implementation, kept outside the repository.
+
+    They are looked for in SECATEUR_VECTORS, else in a folder `shared/vectors` beside the checkout;
+    with SECATEUR_REQUIRE_VECTORS set their absence is a failure instead of a skip.
+    """
+    beside = Path(__file__).resolve().parents[2] / "shared" / "vectors"
+    folder = Path(os.environ.get("SECATEUR_VECTORS") or beside)
+    if (folder / "llada_tiny" / "model.safetensors").is_file():
+        return folder
+    if os.environ.get("SECATEUR_REQUIRE_VECTORS"):
+        pytest.fail(f"reference vectors are required, and absent from {folder}")
+    pytest.skip("reference vectors are absent; tests against the float64 oracle stand in for them")
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> Path:
+    """A random LLaDA checkpoint of two blocks, in one file."""
+    return tiny_llada(tmp_path / "model")

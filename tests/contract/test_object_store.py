@@ -1,0 +1,252 @@
+"""What every object store promises. Each implementation is one more entry of STORES."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from core.errors import ArtifactNotFound, BadRequest, NotAvailable
+from core.store.base import ObjectInfo, ObjectStore
+from core.store.local import LocalStore
+from core.store.urls import open_store
+
+MakeStore = Callable[[Path], ObjectStore]
+
+STORES: dict[str, MakeStore] = {
+    "local": lambda folder: LocalStore(folder / "store"),
+    "local-by-url": lambda folder: open_store((folder / "a store & 100% more #1").as_uri()),
+}
+
+
+@pytest.fixture(scope="module", params=STORES)
+def make_store(request: pytest.FixtureRequest) -> MakeStore:
+    """Opens the store that belongs to a folder; called again, it opens it as another process would."""
+    return STORES[request.param]
+
+
+@pytest.fixture
+def store(make_store: MakeStore, tmp_path: Path) -> ObjectStore:
+    return make_store(tmp_path)
+
+
+PARTS = st.text(
+    st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="/"), min_size=1, max_size=40
+).filter(lambda part: part not in (".", ".."))
+KEYS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+# No key is a folder of another: a store in a file system cannot hold both, and jobs never ask.
+OBJECTS = st.dictionaries(KEYS, st.binary(max_size=300), min_size=1, max_size=8).filter(
+    lambda objects: not any(b.startswith(f"{a}/") for a in objects for b in objects)
+)
+
+BAD_KEYS = [
+    "",
+    "/",
+    "/etc/passwd",
+    "a/",
+    "a//b",
+    ".",
+    "..",
+    "../a",
+    "a/../b",
+    "a/./b",
+    "a/..",
+    "a\0b",
+    "a\nb",
+    "a\x7fb",
+    "a\x85b",
+    "a/" + "x" * 256,
+    "a/" * 600 + "b",
+    "\ud800",
+]
+
+
+class TestReading:
+    def test_what_was_put(self, make_store: MakeStore, tmp_path: Path) -> None:
+        make_store(tmp_path).put_bytes("jobs/a/1/manifest.json", b"{}")
+        store = make_store(tmp_path)
+        assert store.read_bytes("jobs/a/1/manifest.json") == b"{}"
+        assert store.info("jobs/a/1/manifest.json") == ObjectInfo("jobs/a/1/manifest.json", 2)
+
+    def test_the_last_version(self, store: ObjectStore) -> None:
+        store.put_bytes("k", b"a long first version")
+        store.put_bytes("k", b"second")
+        assert store.read_bytes("k") == b"second"
+        assert list(store.list("")) == [ObjectInfo("k", 6)]
+
+    def test_a_file_is_copied(self, store: ObjectStore, tmp_path: Path) -> None:
+        source = tmp_path / "shard"
+        source.write_bytes(before := os.urandom(9_000_001))
+        store.put_file("model/shard", source)
+        with source.open("r+b") as changed:
+            changed.write(b"changed later, in place")
+        assert store.read_bytes("model/shard") == before
+
+    def test_a_missing_source_leaves_nothing(self, store: ObjectStore, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            store.put_file("k", tmp_path / "absent")
+        assert list(store.list("")) == []
+
+    @pytest.mark.parametrize("start", [0, 1, 9, 10, 11, 10_000])
+    def test_from_an_offset(self, store: ObjectStore, start: int) -> None:
+        store.put_bytes("k", b"0123456789")
+        with store.open("k", start) as reader:
+            assert reader.read() == b"0123456789"[start:]
+
+    def test_refuses_a_negative_offset(self, store: ObjectStore) -> None:
+        store.put_bytes("k", b"0123456789")
+        with pytest.raises(ValueError, match="start"):
+            store.open("k", -1)
+
+    @pytest.mark.parametrize("key", ["absent", "a/absent", "a", "a/b/below-an-object"])
+    def test_what_is_not_there(self, store: ObjectStore, key: str) -> None:
+        store.put_bytes("a/b", b"x")
+        for read in (store.open, store.read_bytes, store.info):
+            with pytest.raises(ArtifactNotFound, match=key):
+                read(key)
+
+    def test_an_open_reader_keeps_its_version(self, store: ObjectStore) -> None:
+        store.put_bytes("k", b"old")
+        with store.open("k") as reader:
+            store.put_bytes("k", b"new")
+            assert reader.read() == b"old"
+        assert store.read_bytes("k") == b"new"
+
+
+class TestKeys:
+    @pytest.mark.parametrize("key", BAD_KEYS, ids=ascii)
+    def test_that_leave_the_store_are_refused(
+        self, store: ObjectStore, tmp_path: Path, key: str
+    ) -> None:
+        source = tmp_path / "source"
+        source.touch()
+        refused: list[Callable[[], object]] = [
+            lambda: store.put_bytes(key, b"x"),
+            lambda: store.put_file(key, source),
+            lambda: store.open(key),
+            lambda: store.read_bytes(key),
+            lambda: store.info(key),
+            lambda: store.delete_prefix(f"{key}/"),
+        ]
+        if key:  # the empty prefix means everything
+            refused.append(lambda: store.list(f"{key}/"))
+        for call in refused:
+            with pytest.raises(ValueError, match="bad object key"):
+                call()
+        assert list(store.list("")) == []
+
+    @settings(max_examples=40, deadline=None)
+    @given(objects=OBJECTS, data=st.data())
+    def test_are_a_sorted_mapping(
+        self, make_store: MakeStore, objects: dict[str, bytes], data: st.DataObject
+    ) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            store = make_store(Path(folder))
+            for key, value in objects.items():
+                store.put_bytes(key, value)
+            expected = [ObjectInfo(key, len(objects[key])) for key in sorted(objects)]
+            assert list(store.list("")) == expected
+            assert {key: store.read_bytes(key) for key in objects} == objects
+            key = data.draw(st.sampled_from(sorted(objects)))
+            prefix = key[: data.draw(st.integers(1, len(key)))]
+            assume(prefix.rstrip("/").split("/")[-1] not in (".", ".."))
+            assert list(store.list(prefix)) == [i for i in expected if i.key.startswith(prefix)]
+
+    @settings(max_examples=40, deadline=None)
+    @given(objects=OBJECTS, data=st.data())
+    def test_below_a_prefix_are_deleted_and_no_others(
+        self, make_store: MakeStore, objects: dict[str, bytes], data: st.DataObject
+    ) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            store = make_store(Path(folder))
+            for key, value in objects.items():
+                store.put_bytes(key, value)
+            parts = data.draw(st.sampled_from(sorted(objects))).split("/")
+            prefix = "/".join(parts[: data.draw(st.integers(1, len(parts)))])
+            doomed = {key for key in objects if key.startswith(f"{prefix}/")}
+            assert store.delete_prefix(prefix) == len(doomed)
+            assert [i.key for i in store.list("")] == sorted(objects.keys() - doomed)
+            assert store.delete_prefix(prefix) == 0
+
+    def test_an_empty_store_lists_nothing(self, store: ObjectStore) -> None:
+        assert list(store.list("")) == []
+        assert list(store.list("jobs/")) == []
+        assert store.delete_prefix("jobs") == 0
+
+
+def test_check_leaves_no_object(store: ObjectStore) -> None:
+    store.check()
+    assert list(store.list("")) == []
+
+
+WRITER = """
+import pathlib, runpy, sys, time
+make = runpy.run_path(sys.argv[1])["STORES"][sys.argv[2]]
+store, byte, until = make(pathlib.Path(sys.argv[3])), sys.argv[4].encode(), time.monotonic() + 2
+length = 300_000 + ord(byte)
+while time.monotonic() < until:
+    store.put_bytes("contested/key", byte * length)
+    if byte == b"d":
+        store.delete_prefix("contested")
+"""
+
+
+@pytest.fixture
+def writers(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Four processes that write different values to one key, one of which also deletes it."""
+    name = request.node.callspec.params["make_store"]
+    root = Path(__file__).parents[2]
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", WRITER, __file__, name, str(tmp_path), byte],
+                    cwd=root,
+                    env={**os.environ, "PYTHONPATH": str(root)},
+                )
+            )
+            for byte in "abcd"
+        ]
+
+
+def test_concurrent_writers_never_show_half_an_object(
+    store: ObjectStore, writers: list[subprocess.Popen[bytes]]
+) -> None:
+    seen: set[bytes] = set()
+    deadline = time.monotonic() + 120
+    while any(writer.poll() is None for writer in writers):
+        assert time.monotonic() < deadline
+        try:
+            value = store.read_bytes("contested/key")
+        except ArtifactNotFound:
+            continue
+        assert len(value) == 300_000 + value[0]
+        assert value == value[:1] * len(value)
+        seen.add(value[:1])
+        assert {i.key for i in store.list("")} <= {"contested/key"}
+    assert [writer.returncode for writer in writers] == [0, 0, 0, 0]
+    assert len(seen) > 1
+
+
+class TestUrls:
+    @pytest.mark.parametrize(
+        "url",
+        ["", "/folder", "file:folder", "file://host/folder", "file:///a?b", "file:///a#b",
+         "file:///a%00b", "http://host/", "sqlite:///x"],
+    )  # fmt: skip
+    def test_that_name_no_folder_are_refused(self, url: str) -> None:
+        with pytest.raises(BadRequest, match="SECATEUR_STORE_URL"):
+            open_store(url)
+
+    def test_s3_is_not_there_yet(self) -> None:
+        with pytest.raises(NotAvailable, match="s3"):
+            open_store("s3://bucket/prefix")

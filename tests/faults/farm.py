@@ -1,0 +1,178 @@
+"""A database, a store, a broker and workers, all real, that tests may kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from core.jobs.migrate import migrate
+from core.jobs.states import TERMINAL, State
+from core.jobs.store import JobStore
+from core.jobs.views import Event, Job
+from core.settings import Settings
+from core.spec import parse_spec
+from core.store.local import LocalStore
+from secateur.broker import Broker
+from workers.app import create
+from workers.bell import Bell
+from workers.configuration import Places
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE = 60.0
+WORKER = "import sys; from core.settings import Settings; from workers.app import main; sys.exit(main(Settings()))"
+
+
+class Farm:
+    """Everything below one folder, with leases short enough to watch them expire."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"sqlite:///{folder}/jobs.db"
+        migrate(self.url)
+        self.jobs = JobStore.open(self.url)
+        self.store = LocalStore(folder / "store")
+        (folder / "broker").mkdir()
+        self.broker = Broker(folder / "broker")
+        self.server = self.broker.start(folder / "broker.log")
+        wait_for(self.broker.answers, "the broker")
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def environment(self) -> dict[str, str]:
+        ours = {
+            "DATABASE_URL": self.url,
+            "BROKER_URL": self.broker.url,
+            "STORE_URL": f"file://{self.folder}/store",
+            "WORK_DIR": f"{self.folder}/work",
+            "RUNNER_ENTRY": "tests.faults.standin:work",
+            "LEASE_SECONDS": "2",
+            "HEARTBEAT_SECONDS": "0.5",
+            "SCAN_SECONDS": "0.5",
+            "CANCEL_GRACE_SECONDS": "1",
+        }
+        return clean_environment() | {f"SECATEUR_{k}": v for k, v in ours.items()}
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        with (self.folder / "worker.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-c", WORKER],
+                env=self.environment(),
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.workers.append(worker)
+        return worker
+
+    def restart_broker(self) -> None:
+        self.server = self.broker.start(self.folder / "broker.log")
+
+    def post(self, *, priority: int = 0, **wishes: str) -> str:
+        """A job whose doorbell was lost: the reaper has to ring."""
+        data = {
+            "model": {"source": "example:x"},
+            "sparsity": 0.5,
+            "metadata": wishes,
+            "priority": priority,
+        }
+        return self.jobs.create("default", parse_spec(data), datetime.now(UTC)).id
+
+    def bell(self) -> Bell:
+        """Rings as the API does."""
+        places = Places(Settings(), self.url, self.broker.url, f"file://{self.folder}/store")
+        return Bell(create(places), self.broker.url)
+
+    def get(self, job_id: str) -> Job:
+        return self.jobs.get("default", job_id)
+
+    def events(self, job_id: str) -> list[Event]:
+        return self.jobs.events("default", job_id, limit=10_000).data
+
+    def await_state(self, job_id: str, *states: State) -> Job:
+        wait_for(lambda: self.get(job_id).state in states, f"{job_id} in {states}", self.tail)
+        return self.get(job_id)
+
+    def await_end(self, job_id: str) -> Job:
+        return self.await_state(job_id, *TERMINAL)
+
+    def await_progress(self, job_id: str, fraction: float = 0.1) -> Job:
+        def moved() -> bool:
+            job = self.get(job_id)
+            return job.state is State.RUNNING and job.progress >= fraction
+
+        wait_for(moved, f"progress of {job_id}", self.tail)
+        return self.get(job_id)
+
+    def keys(self, job_id: str) -> list[str]:
+        return [info.key for info in self.store.list(f"jobs/{job_id}/")]
+
+    def tail(self) -> str:
+        log = self.folder / "worker.log"
+        return log.read_text()[-6000:] if log.exists() else "no worker"
+
+    def close(self) -> None:
+        for worker in self.workers:
+            for process in family(worker.pid):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            worker.wait()
+        self.server.kill()
+        self.server.wait()
+        self.jobs.close()
+
+
+def clean_environment() -> dict[str, str]:
+    """Without our own settings, with this checkout's packages, and with cached bytecode.
+
+    Starting a worker costs seconds where Python is told not to write bytecode.
+    """
+    dropped = ("SECATEUR_", "PYTHONDONTWRITEBYTECODE")
+    base = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+    cache = Path(tempfile.gettempdir()) / "secateur-tests-bytecode"
+    return base | {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(cache)}
+
+
+def wait_for(
+    true: Callable[[], bool], what: str, tell: Callable[[], str] = str, seconds: float = DEADLINE
+) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s in vain for {what}\n{tell()}")
+        time.sleep(0.05)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """The process, then all below it; empty when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def runner_of(worker: subprocess.Popen[bytes]) -> psutil.Process:
+    """The process that does the job, two levels below the worker's main one."""
+    found = [p for p in family(worker.pid) if "workers.runner" in p.cmdline()]
+    assert len(found) == 1, [p.cmdline() for p in family(worker.pid)]
+    return found[0]
+
+
+def await_gone(processes: list[psutil.Process]) -> None:
+    def gone() -> bool:
+        return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+    wait_for(gone, f"the end of {processes}")
+
+
+def stop(worker: subprocess.Popen[bytes]) -> int:
+    worker.send_signal(signal.SIGTERM)
+    return worker.wait(DEADLINE)

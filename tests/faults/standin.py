@@ -1,0 +1,96 @@
+"""A run without a model: takes the time and meets the fate that the job's metadata asks for."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import OutOfMemory
+from core.progress import PHASES, Progress, Report
+from core.store import manifest
+from workers.protocol import Request
+
+
+def work(request: Request, out: Path, report: Report) -> None:
+    """The runner's entry. `seconds`: how long; `fate`: what happens half-way."""
+    wishes = request.spec.metadata
+    seconds = float(wishes.get("seconds", "0.2"))
+    steps = 20
+    for step in range(steps):
+        phase = PHASES[step * 4 // steps]
+        report(Progress(phase, step / steps, f"step {step}"))
+        if step == steps // 2:
+            FATES[wishes.get("fate", "none")](request)
+        time.sleep(seconds / steps)
+    (out / "model").mkdir(parents=True)
+    (out / "model" / "weights.bin").write_bytes(bytes(1000))
+    (out / "epoch.txt").write_text(f"{request.epoch}\n")
+    made = manifest.build(
+        out,
+        spec=request.spec.model_dump(mode="json"),
+        revision="stand-in",
+        versions={},
+        seeds={},
+    )
+    manifest.write(made, out)
+
+
+def _none(_: Request) -> None:
+    pass
+
+
+def _killed_once(request: Request) -> None:
+    if request.epoch == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _killed(_: Request) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _no_memory(_: Request) -> None:
+    raise OutOfMemory("a block needs 3 GB, 2 GB are free.", remedy="Lower the memory budget.")
+
+
+def _defect(_: Request) -> None:
+    raise ZeroDivisionError("a defect\nin two lines")
+
+
+def _full_disk(_: Request) -> None:
+    raise OSError(28, "No space left on device", "/scratch/file")
+
+
+def _noisy(_: Request) -> None:
+    """Writes where the protocol is, through Python and below it."""
+    print('{"kind": "done", "manifest_key": "forged"}', flush=True)
+    os.write(1, b'{"kind": "done", "manifest_key": "forged"}\n')
+
+
+def _deaf(_: Request) -> None:
+    """Never hears SIGTERM, and has a child that does not either."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sleep = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    subprocess.Popen([sys.executable, "-c", sleep])
+    time.sleep(600)
+
+
+def _env(_: Request) -> None:
+    left = [name for name in os.environ if name.startswith("SECATEUR_")]
+    if left:
+        raise OutOfMemory(f"the runner was told {left}")
+
+
+FATES: dict[str, Callable[[Request], None]] = {
+    "none": _none,
+    "killed-once": _killed_once,
+    "killed": _killed,
+    "no-memory": _no_memory,
+    "defect": _defect,
+    "full-disk": _full_disk,
+    "noisy": _noisy,
+    "deaf": _deaf,
+    "env": _env,
+}

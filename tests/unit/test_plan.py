@@ -1,0 +1,73 @@
+"""Plans are pure, keep to their budget, and say what would do when nothing fits."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import OutOfMemory
+from core.models.families import Dimensions
+from core.pruning.plan import Plan, Workload, make_plan
+from core.pruning.recipes import Recipe
+
+EIGHT_B = Dimensions(
+    vocabulary=126464, width=4096, blocks=32, heads=32, kv_heads=32, ffn_width=12288,
+    context=4096, norm_eps=1e-5, rope_theta=500000.0, tied=False, mask_token=126336,
+)  # fmt: skip
+WORK = Workload(
+    EIGHT_B, weight_bytes=16 * 10**9, element_bytes=2, samples=128, timesteps=10,
+    positions=1024, evaluation_sequences=0,
+)  # fmt: skip
+SINK_WANDA = Recipe("wanda", "noised", "one-shot", "discount-all")
+WANDA = Recipe("wanda", "clean", "sequential", "keep")
+
+
+def plan(work: Workload, recipe: Recipe, budget: int) -> Plan:
+    return make_plan(work, recipe, device="cpu", baseline_bytes=10**9, budget=budget)
+
+
+@given(st.integers(10**9, 10**12), st.sampled_from([SINK_WANDA, WANDA]))
+def test_a_plan_keeps_to_its_budget_or_names_what_it_needs(budget: int, recipe: Recipe) -> None:
+    try:
+        made = plan(WORK, recipe, budget)
+    except OutOfMemory as error:
+        assert "smallest plan needs" in error.message
+        assert budget < 24 * 10**9
+    else:
+        assert made.peak_bytes <= budget
+        assert made.group >= 1
+
+
+def test_the_need_it_names_is_enough() -> None:
+    with pytest.raises(OutOfMemory) as caught:
+        plan(WORK, SINK_WANDA, 10**9)
+    need = float(caught.value.message.split("needs ")[1].split(" GB")[0])
+    assert plan(WORK, SINK_WANDA, int((need + 0.01) * 1e9)).group >= 1
+
+
+def test_inputs_are_held_when_the_budget_allows_and_cost_a_second_pass_when_not() -> None:
+    roomy, tight = plan(WORK, SINK_WANDA, 10**12), plan(WORK, SINK_WANDA, 19 * 10**9)
+    assert roomy.hold_inputs
+    assert not tight.hold_inputs
+    assert roomy.forwards == 1280
+    assert tight.forwards == 2560
+    assert tight.flops == 2 * roomy.flops
+
+
+def test_a_sequential_recipe_counts_both_passes_over_each_block() -> None:
+    assert plan(WORK, WANDA, 10**12).forwards == 1280 + 2 * 128
+
+
+@given(st.integers(1, 64), st.integers(1, 64))
+def test_more_samples_never_take_less(one: int, more: int) -> None:
+    small = plan(replace(WORK, samples=one), SINK_WANDA, 10**12)
+    large = plan(replace(WORK, samples=one + more), SINK_WANDA, 10**12)
+    assert large.peak_bytes >= small.peak_bytes
+    assert large.flops > small.flops
+
+
+def test_seconds_are_flops_at_the_measured_rate() -> None:
+    made = plan(WORK, WANDA, 10**12)
+    assert made.seconds is None
+    assert made.timed(1e-12).seconds == pytest.approx(made.flops * 1e-12)

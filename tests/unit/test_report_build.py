@@ -1,0 +1,203 @@
+"""The report folder for every kind of model: complete, self-contained, safe and reproducible."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.report import build
+from core.report.schema import MatrixSparsity, Quality, Report, SparsityFacts
+from core.report.sinks_file import SinkArrays
+from tests.report_inputs import Behaviour, report_for, sink_arrays
+
+ROOT = Path(__file__).parents[2]
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+SHAPES: dict[str, dict[str, Any]] = {
+    "drifting": {"behaviour": "drifting"},
+    "fixed": {"behaviour": "fixed"},
+    "none": {"behaviour": "none"},
+    "smallest": {"behaviour": "fixed", "samples": 1, "timesteps": 1, "layers": 1, "positions": 16},
+    "largest": {
+        "behaviour": "drifting", "samples": 3, "timesteps": 50, "layers": 80, "positions": 4096,
+    },
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a page refers to, and whether its elements nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: Counter[str] = Counter()
+        self.tags: Counter[str] = Counter()
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        for name, value in attrs:
+            if name in ("href", "src", "xlink:href") and value:
+                self.links.append(value)
+            if name == "id" and value:
+                self.ids[value] += 1
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def _write(tmp_path: Path, arrays: SinkArrays, report: Report) -> tuple[Page, str]:
+    build.write(report, arrays, tmp_path / "report")
+    html = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    return Page(html), html
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_is_complete_and_needs_nothing_beside_it(tmp_path: Path, name: str) -> None:
+    arrays = sink_arrays(**SHAPES[name])
+    report = report_for(arrays)
+    page, html = _write(tmp_path, arrays, report)
+    folder = tmp_path / "report"
+    assert Report.model_validate_json((folder / "report.json").read_bytes()) == report
+    assert page.open == []
+    assert not {"script", "link", "iframe", "object", "img"} & page.tags.keys()
+    assert "@import" not in html
+    for link in page.links:
+        if link.startswith("#"):
+            assert page.ids[link[1:]] == 1, link
+        elif link.startswith("plots/"):
+            assert (folder / link).read_bytes().startswith(b"\x89PNG")
+        else:
+            files = {"report.json", "sinks.safetensors", "../model/README.md", "../manifest.json"}
+            assert link in files or link.startswith("data:image/png;base64,"), link
+    for used in re.findall(r"url\(#([^)]+)\)", html):
+        assert page.ids[used] == 1, used
+    assert len(html) < 3_000_000
+    assert "nan" not in page.text.lower().split()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "shown", "hidden"),
+    [
+        ("drifting", "Where the sinks wander", "No sinks were found"),
+        ("none", "No sinks were found", "Where the sinks wander"),
+    ],
+)
+def test_says_whether_there_are_sinks(
+    tmp_path: Path, behaviour: Behaviour, shown: str, hidden: str
+) -> None:
+    arrays = sink_arrays(behaviour)
+    page, _ = _write(tmp_path, arrays, report_for(arrays))
+    assert shown in page.text
+    assert hidden not in page.text
+
+
+def test_numbers_reach_the_page(tmp_path: Path) -> None:
+    arrays = sink_arrays("drifting")
+    page, _ = _write(tmp_path, arrays, report_for(arrays))
+    for shown in ("0.1234 ± 0.0042", "1.543 ± 0.031", "5.29", "discount-all", "calibration 0"):
+        assert shown in page.text
+
+
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+    arrays = sink_arrays("fixed")
+    report = report_for(arrays, quality=Quality(nelbo=None, agreement=None), speed=None)
+    page, _ = _write(tmp_path, arrays, report)
+    for shown in ("The loss was not measured", "Agreement", "Speed was not measured"):
+        assert shown in page.text
+
+
+def test_text_from_the_job_is_never_markup(tmp_path: Path) -> None:
+    arrays = sink_arrays("fixed", samples=2)
+    evil = "</pre></style><script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
+    report = report_for(arrays, warnings=[evil])
+    facts = report.model.model_copy(update={"source": f"example:{evil}", "family": evil})
+    job = report.job | {"metadata": {"team": evil}, "method": evil}
+    matrices = {f"blocks.0.{evil}": MatrixSparsity(shape=(2, 2), removed=2, fraction=0.5)}
+    report = report.model_copy(
+        update={
+            "model": facts,
+            "job": job,
+            "recipe": {evil: evil},
+            "versions": {evil: evil},
+            "sparsity": SparsityFacts(overall=0.5, matrices=matrices),
+        }
+    )
+    page, html = _write(tmp_path, arrays, report)
+    assert page.open == []
+    assert not {"script", "img"} & page.tags.keys()
+    assert "<script" not in html
+    assert "alert('x')" in page.text
+    assert "{{ 7 * 7 }}" in page.text
+
+
+AGAIN = """
+import hashlib, pathlib, sys
+from core.report import build
+from tests.report_inputs import report_for, sink_arrays
+arrays, folder = sink_arrays("drifting", samples=3), pathlib.Path(sys.argv[1])
+build.write(report_for(arrays), arrays, folder)
+"""
+
+
+def test_same_inputs_same_bytes_in_another_process(tmp_path: Path) -> None:
+    arrays = sink_arrays("drifting", samples=3)
+    build.write(report_for(arrays), arrays, tmp_path / "here")
+    # Neither the hash seed, nor the time zone, nor the user's own matplotlib settings may show.
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\nsvg.fonttype: none\n")
+    environment = os.environ | {
+        "PYTHONHASHSEED": "7",
+        "TZ": "Asia/Tokyo",
+        "SOURCE_DATE_EPOCH": "1",
+        "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-c", AGAIN, str(tmp_path / "there")]
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path)
+    assert _digests(tmp_path / "here") == _digests(tmp_path / "there")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_plots_are_drawn_where_some_blocks_have_no_sinks(tmp_path: Path) -> None:
+    arrays = sink_arrays("drifting")
+    report = report_for(arrays)
+    nothing = {"mean": None, "stderr": None}
+    layers = [layer.model_copy() for layer in report.sinks.per_layer]
+    document = report.model_dump()
+    for i in range(len(layers)):
+        if i % 2:
+            document["sinks"]["per_layer"][i]["temporal_variance_relative"] = nothing
+    page, _ = _write(tmp_path, arrays, Report.model_validate(document))
+    assert "3 blocks have no sinks" in page.text
+    assert np.isfinite(arrays.mass).all()

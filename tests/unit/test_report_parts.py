@@ -1,0 +1,163 @@
+"""The pieces of the report: sink file, sparsity grid, heatmap arithmetic and the model card."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.report import sinks_file
+from core.report.card import model_card
+from core.report.grid import sparsity_grid
+from core.report.heatmaps import pooled, relative_mass, tick_rows
+from core.report.plots import chosen_samples
+from core.report.schema import MatrixSparsity, Quality
+from core.report.sinks_file import SinkArrays
+from tests.report_inputs import report_for, sink_arrays, sparsity
+
+
+class TestSinksFile:
+    def test_reads_what_was_written(self, tmp_path: Path) -> None:
+        arrays = sink_arrays("drifting")
+        sinks_file.write(tmp_path / "a", arrays)
+        found = sinks_file.read(tmp_path / "a")
+        for name in ("mass", "masked", "timesteps", "centroid", "sink", "persistence"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(arrays, name))
+        sinks_file.write(tmp_path / "b", found)
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+    @pytest.mark.parametrize(("largest", "dtype"), [(65504.0, "float16"), (65600.0, "float32")])
+    def test_mass_never_overflows(self, largest: float, dtype: str) -> None:
+        arrays = sink_arrays("fixed", samples=2)
+        mass = arrays.mass.astype(np.float32)
+        mass[0, 0, 0, 0] = largest
+        made = SinkArrays.make(
+            mass=mass,
+            masked=arrays.masked,
+            timesteps=arrays.timesteps.tolist(),
+            centroid=arrays.centroid,
+            sink=arrays.sink,
+            persistence=arrays.persistence,
+        )
+        assert made.mass.dtype == dtype
+        assert made.mass[0, 0, 0, 0] == largest
+
+    def test_shapes_must_belong_together(self) -> None:
+        arrays = sink_arrays("fixed", samples=2)
+        with pytest.raises(ValueError, match="persistence has shape"):
+            SinkArrays(
+                arrays.mass,
+                arrays.masked,
+                arrays.timesteps,
+                arrays.centroid,
+                arrays.sink,
+                arrays.persistence[:, 1:],
+            )
+
+
+class TestGrid:
+    def test_equal_neighbours_share_a_row(self) -> None:
+        matrices = sparsity(6).matrices
+        name = "model.transformer.blocks.3.ff_out.weight"
+        matrices[name] = MatrixSparsity(shape=(192, 512), removed=1, fraction=1 / (192 * 512))
+        grid = sparsity_grid(matrices)
+        assert grid.columns == ("q", "k", "v", "o", "gate", "up", "down")
+        assert [label for label, _ in grid.rows] == ["0 to 2", "3", "4 to 5"]
+        odd = grid.rows[1][1][-1]
+        assert odd is not None
+        assert odd.text == "0.00"
+        assert odd.detail == "1 of 98,304 weights (192 × 512)"
+
+    def test_other_names_and_holes(self) -> None:
+        one = MatrixSparsity(shape=(2, 2), removed=2, fraction=0.5)
+        grid = sparsity_grid(
+            {
+                "model.layers.0.self_attn.q_proj.weight": one,
+                "model.layers.1.mlp.down_proj.weight": one,
+                "model.layers.1.mlp.router.weight": one,
+                "adapter.weight": one,
+            }
+        )
+        assert grid.columns == ("q", "down", "adapter", "router")
+        assert [(label, [cell is not None for cell in cells]) for label, cells in grid.rows] == [
+            ("–", [False, False, True, False]),
+            ("0", [True, False, False, False]),
+            ("1", [False, True, False, True]),
+        ]
+
+
+class TestHeatmaps:
+    @given(columns=st.integers(1, 300), most=st.integers(1, 64), seed=st.integers(0, 99))
+    def test_pooling_keeps_every_peak_in_its_place(
+        self, columns: int, most: int, seed: int
+    ) -> None:
+        values = np.random.default_rng(seed).random((2, columns))
+        small, width = pooled(values, most)
+        assert small.shape[1] <= most
+        for row in range(2):
+            peak = int(values[row].argmax())
+            assert small[row].argmax() == peak // width
+            assert small[row].max() == values[row, peak]
+
+    def test_relative_mass_has_mean_one(self) -> None:
+        mass = sink_arrays("drifting").mass[0]
+        for layer in (None, 0, 5):
+            np.testing.assert_allclose(relative_mass(mass, layer).mean(-1), 1, rtol=1e-5)
+        assert (relative_mass(np.zeros_like(mass)) == 1).all()
+
+    @given(st.integers(1, 200), st.integers(1, 12))
+    def test_ticks_are_even_and_end_at_the_last_row(self, rows: int, most: int) -> None:
+        ticks = tick_rows(rows, most)
+        assert 1 <= len(ticks) <= most
+        assert ticks[-1] == rows - 1
+        assert ticks[0] >= 0
+        assert len(set(np.diff(ticks))) <= 1
+
+
+def test_the_first_sample_shown_drifts_as_the_median() -> None:
+    paths = np.array([[0, 9], [5, 5], [np.nan, np.nan], [0, 4], [0, 2]], dtype=np.float32)
+    assert chosen_samples(paths) == [4, 1, 3, 0]
+    assert chosen_samples(paths[2:3]) == [0]
+    assert chosen_samples(np.full((5, 3), np.nan)) == [2, 0, 1, 4]
+
+
+class TestCard:
+    @pytest.mark.parametrize(
+        ("source", "base"),
+        [
+            ("hf://GSAI-ML/LLaDA-8B-Base", "GSAI-ML/LLaDA-8B-Base"),
+            ("example:verse", None),
+            ('hf://a/b"\n---\nlicense: mit', None),
+            ("file:///models/x", None),
+        ],
+    )
+    def test_front_matter_is_what_a_hub_accepts(self, source: str, base: str | None) -> None:
+        report = report_for(sink_arrays("fixed", samples=2))
+        report = report.model_copy(
+            update={"model": report.model.model_copy(update={"source": source})}
+        )
+        opening, matter, _ = model_card(report).split("---\n", 2)
+        assert opening == ""
+        found = yaml.safe_load(matter)
+        assert found.get("base_model") == base
+        assert "license" not in found
+        assert {"pruned", "sink-wanda", "diffusion-language-model"} <= set(found["tags"])
+
+    def test_tells_the_cost_and_the_truth(self) -> None:
+        card = model_card(report_for(sink_arrays("fixed", samples=2), warnings=["a *b* <i>"]))
+        for shown in ("+0.1234 ± 0.0042", "as large as the original", r"a \*b\* \<i\>"):
+            assert shown in card
+
+    def test_without_measured_cost(self) -> None:
+        quality = Quality(nelbo=None, agreement=None)
+        card = model_card(report_for(sink_arrays("fixed", samples=2), quality=quality))
+        assert "The loss was not measured." in card
+
+    def test_a_hostile_source_stays_text(self) -> None:
+        report = report_for(sink_arrays("fixed", samples=2))
+        model = report.model.model_copy(update={"source": "example:`x` | <b>\n# title"})
+        card = model_card(report.model_copy(update={"model": model}))
+        assert "\n# title" not in card
+        assert "``example:`x` ¦ <b> # title``" in card

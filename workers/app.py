@@ -1,0 +1,141 @@
+"""The Celery worker: one job at a time, doorbells without results, and a reaper beside it."""
+
+import logging
+import os
+import socket
+import threading
+from datetime import UTC, datetime
+from time import monotonic
+
+from celery import Celery, signals
+from celery.worker import state as worker_state
+
+from core.errors import BadRequest
+from core.jobs.migrate import migrate
+from core.jobs.store import JobStore
+from core.settings import Settings
+from core.store.urls import open_store
+from workers import scratch, tasks
+from workers.bell import QUEUE, Bell
+from workers.configuration import Places
+from workers.reaper import Reaper
+
+logger = logging.getLogger(__name__)
+
+_IDLE_SCANS = 4  # with messages waiting, before a worker is taken for deaf
+
+
+def main(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT; Celery's exit status.
+
+    On the first signal a running job goes back into the queue and the worker leaves in seconds.
+
+    Raises:
+        BadRequest: database, broker or store is not configured.
+        StoreUnavailable: the database cannot be reached.
+    """
+    places = Places.of(settings)
+    if not places.broker_url.startswith(("redis://", "rediss://")):
+        raise BadRequest("SECATEUR_BROKER_URL must be a redis:// or rediss:// URL.")
+    migrate(places.database_url)
+    left = scratch.remove_leftovers(scratch.base(settings.work_dir))
+    app, leaving = create(places), tasks.Leaving()
+    tasks.register(app, places, leaving)
+    beside = Beside(places, Bell(app, places.broker_url), leaving)
+
+    # Celery holds receivers weakly: these names keep them alive while it runs.
+    def on_ready(**_: object) -> None:
+        logger.info("ready; removed %d leftover scratch folders", left)
+        beside.start()
+
+    def on_leaving(**_: object) -> None:
+        leaving.set()
+
+    signals.worker_ready.connect(on_ready)
+    signals.worker_shutting_down.connect(on_leaving)
+    worker = app.Worker(
+        hostname=f"secateur-{os.getpid()}@{socket.gethostname()}",
+        loglevel=settings.log_level,
+        queues=[QUEUE],
+        without_mingle=True,
+        without_gossip=True,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def create(places: Places) -> Celery:
+    """The app with the settings that a doorbell needs; each was measured or read, see docs."""
+    app = Celery("secateur", broker=places.broker_url, set_as_current=False)
+    app.conf.update(
+        # The row is the truth. A message acknowledged early is never run twice in parallel by a
+        # broker that lost patience, and one that is lost is rung again.
+        task_acks_late=False,
+        task_ignore_result=True,
+        task_default_queue=QUEUE,
+        task_serializer="json",
+        accept_content=["json"],
+        # One job at a time; what waits stays in the broker, where any worker can take it.
+        worker_pool="prefork",
+        worker_concurrency=1,
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        worker_proc_alive_timeout=120,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
+    )
+    return app
+
+
+class Beside:
+    """The thread in the worker's main process: scans, and notices when the worker went deaf."""
+
+    def __init__(self, places: Places, bell: Bell, leaving: tasks.Leaving) -> None:
+        # Unpooled, and locked against forks: SQLite's state must not be copied half-way.
+        self._jobs = JobStore.open(places.database_url, pooled=False)
+        self._store = open_store(places.store_url)
+        self._reaper = Reaper(self._jobs, self._store, bell, places.settings)
+        self._bell, self._leaving = bell, leaving
+        self._pause = places.settings.scan_seconds
+        self._no_fork = threading.Lock()
+        self._idle_scans = 0
+
+    def start(self) -> None:
+        os.register_at_fork(
+            before=self._no_fork.acquire,
+            after_in_parent=self._no_fork.release,
+            after_in_child=self._no_fork.release,
+        )
+        threading.Thread(target=self._run, name="reaper", daemon=True).start()
+
+    def _run(self) -> None:
+        wake = threading.Event()
+        while not self._leaving():
+            try:
+                with self._no_fork:
+                    self._reaper.scan(datetime.now(UTC), monotonic())
+                self._listen()
+            except Exception:  # the thread must outlive whatever one scan meets
+                logger.exception("a scan failed; the next one comes in %g s", self._pause)
+            wake.wait(self._pause)
+
+    def _listen(self) -> None:
+        """Leave when messages wait and this idle worker does not take them.
+
+        Celery has stopped consuming after some broker reconnects (celery issues 10205, 10302).
+        Whatever keeps services running starts a new worker.
+        """
+        idle = not worker_state.reserved_requests and not worker_state.active_requests
+        deaf = idle and bool(self._bell.waiting())
+        self._idle_scans = self._idle_scans + 1 if deaf else 0
+        if self._idle_scans >= _IDLE_SCANS:
+            logger.error("messages wait and this worker hears none; leaving to be started anew")
+            os._exit(1)

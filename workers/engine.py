@@ -1,0 +1,19 @@
+"""The runner's default entry. Importing this loads torch, so only the runner's child does."""
+
+from pathlib import Path
+
+from core.progress import Report
+from core.run import RunOptions
+from core.run import execute as execute_spec
+from workers.protocol import Request
+
+
+def execute(request: Request, out: Path, report: Report) -> None:
+    """Carry out the request's spec into the new folder `out`."""
+    options = RunOptions(
+        device=request.device,
+        threads=request.threads,
+        memory_budget=request.memory_budget,
+        model_roots=request.model_roots,
+    )
+    execute_spec(request.spec, out, options, report)

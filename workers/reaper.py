@@ -1,0 +1,83 @@
+"""Finds what was forgotten: jobs whose doorbell was lost, whose worker died, whose runs left objects.
+
+Every worker has one; they do not disturb each other, because each step is one transaction that
+finds nothing left to do the second time.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from core.errors import SecateurError
+from core.jobs.reaping import Ended, Lease
+from core.jobs.states import State
+from core.jobs.store import JobStore
+from core.settings import Settings
+from core.store.base import ObjectStore
+from workers.bell import Bell
+from workers.protocol import objects_of
+
+logger = logging.getLogger(__name__)
+
+
+class Reaper:
+    """One scan after another; what it saw in the last one tells it what has not moved."""
+
+    def __init__(self, jobs: JobStore, store: ObjectStore, bell: Bell, settings: Settings) -> None:
+        self._jobs, self._store, self._bell, self._settings = jobs, store, bell, settings
+        self._suspects: dict[Lease, float] = {}
+
+    def scan(self, now: datetime, tick: float) -> None:
+        """Look once at everything. `tick` is a monotonic time, which no clock change moves."""
+        self._guarded(lambda: self._take_back(now, tick))
+        self._guarded(lambda: self._ring_again(now))
+        self._guarded(self._sweep)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except SecateurError as error:
+            logger.warning("%s", error)
+
+    def _take_back(self, now: datetime, tick: float) -> None:
+        """End leases that stay expired for two heartbeats.
+
+        A worker that lives renews its lease within one. When the clock is set forward, or the
+        machine wakes up from sleep, all leases look expired for a moment, and none is lost.
+        """
+        expired = self._jobs.expired(now)
+        self._suspects = {lease: self._suspects.get(lease, tick) for lease in expired}
+        patience = 2 * self._settings.heartbeat_seconds
+        for lease, since in self._suspects.items():
+            if tick - since < patience:
+                continue
+            state = self._jobs.take_back(lease, now, max_attempts=self._settings.max_attempts)
+            if state is not None:
+                logger.warning("%s: lease expired, now %s", lease.job_id, state)
+            if state is State.QUEUED:
+                self._bell.ring(lease.job_id)
+
+    def _ring_again(self, now: datetime) -> None:
+        """Ring for jobs that wait although no doorbell does.
+
+        Where messages wait, every worker is busy, and more messages would only pile up.
+        """
+        since = now - timedelta(seconds=self._settings.scan_seconds)
+        forgotten = self._jobs.queued_ids(since=since)
+        if forgotten and self._bell.waiting() == 0:
+            for job_id in forgotten:
+                self._bell.ring(job_id)
+
+    def _sweep(self) -> None:
+        """Remove the objects of runs that did not win, once their job is over."""
+        for ended in self._jobs.unswept():
+            for prefix in losing_prefixes(ended):
+                self._store.delete_prefix(prefix)
+            self._jobs.swept(ended.job_id)
+
+
+def losing_prefixes(ended: Ended) -> list[str]:
+    """The folders of every run of the job but the one that won."""
+    prefixes = [objects_of(ended.job_id, epoch) for epoch in range(1, ended.epoch + 1)]
+    winner = ended.manifest_key or ""
+    return [prefix for prefix in prefixes if not winner.startswith(f"{prefix}/")]

@@ -1,0 +1,131 @@
+"""One job in one process, which owns the device: `python -m workers.runner`.
+
+Reads a request from stdin, works in the scratch folder it names, puts the result into the store,
+and says on stdout, as JSON lines, how far it is and how it ended. SIGTERM asks it to stop.
+"""
+
+import errno
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from pkgutil import resolve_name
+from threading import Event
+from typing import TextIO
+
+from pydantic import BaseModel
+
+from core.errors import Cancelled, DiskFull, OutOfMemory, SecateurError
+from core.processes import die_with_parent
+from core.progress import Progress, Report
+from core.store.base import ObjectStore
+from core.store.manifest import MANIFEST
+from core.store.urls import open_store
+from workers.protocol import Done, Failed, Moved, Request, Result, Stopped, objects_of
+
+RUN_SHARE = 0.95  # of a job's progress; the rest is the way into the store
+
+Tell = Callable[[BaseModel], None]
+
+
+def main() -> int:
+    """Run the request on stdin; 0 when its result is in the store."""
+    stop = Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    lines = _take_stdout()
+    request = Request.model_validate_json(sys.stdin.buffer.read())
+    die_with_parent(request.supervisor)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+
+    def tell(message: BaseModel) -> None:
+        lines.write(message.model_dump_json() + "\n")
+        lines.flush()
+
+    result = run(request, tell, stop)
+    tell(result)
+    return 0 if isinstance(result, Done) else 1
+
+
+def run(request: Request, tell: Tell, stop: Event) -> Result:
+    """Carry the request out and say how it ended; no error leaves this function."""
+
+    def report(progress: Progress) -> None:
+        if stop.is_set() or os.getppid() != request.supervisor:
+            raise Cancelled("the run was asked to stop.")
+        tell(Moved(phase=progress.phase, fraction=progress.fraction, message=progress.message))
+
+    try:
+        out = request.scratch / "out"
+        entry = resolve_name(request.entry)
+        entry(request, out, _scaled(report))
+        return Done(manifest_key=publish(request, out, open_store(request.store_url), report))
+    except Cancelled:
+        return Stopped()
+    except Exception as error:  # noqa: BLE001 - the boundary: what is unknown gets a name here
+        traceback.print_exc()
+        named = name_error(error)
+        return Failed(code=named.code, message=named.message, remedy=named.remedy)
+
+
+def publish(request: Request, out: Path, store: ObjectStore, report: Report) -> str:
+    """Put every file below `out` into the store, the manifest last; the manifest's key.
+
+    Raises:
+        StoreError, DiskFull: the store does not take it.
+        Cancelled: from `report`, between two files.
+    """
+    prefix = objects_of(request.job_id, request.epoch)
+    names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    names.remove(MANIFEST)
+    sizes = [(out / name).stat().st_size for name in names]
+    total, done = sum(sizes) or 1, 0
+    for name, size in zip(names, sizes, strict=True):
+        share = RUN_SHARE + (1 - RUN_SHARE) * done / total
+        report(Progress("publishing", share, f"storing {name}"))
+        store.put_file(f"{prefix}/{name}", out / name)
+        done += size
+    report(Progress("publishing", 1.0, f"storing {MANIFEST}"))
+    store.put_file(f"{prefix}/{MANIFEST}", out / MANIFEST)
+    return f"{prefix}/{MANIFEST}"
+
+
+def name_error(error: Exception) -> SecateurError:
+    """`error` under a name of ours; `internal` with one line for what we did not foresee."""
+    if isinstance(error, SecateurError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" of {error.filename}" if error.filename else ""
+        return DiskFull(
+            f"no space left on the device{place}.",
+            remedy="Free space, or set SECATEUR_WORK_DIR to a larger place.",
+        )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return OutOfMemory(
+            "memory ran out.", remedy="Lower SECATEUR_MEMORY_BUDGET or use a larger machine."
+        )
+    line = " ".join(str(error).split())[:500]
+    return SecateurError(
+        f"{type(error).__name__}: {line}".rstrip(": "),
+        remedy="This is a defect: please report it with the worker's log.",
+    )
+
+
+def _scaled(report: Report) -> Report:
+    def scaled(progress: Progress) -> None:
+        report(Progress(progress.phase, progress.fraction * RUN_SHARE, progress.message))
+
+    return scaled
+
+
+def _take_stdout() -> TextIO:
+    """The real stdout for our lines alone: what libraries print goes to stderr."""
+    ours = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return os.fdopen(ours, "w", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Carries one job out: claims it, starts its runner, keeps its lease, and writes how it ended.
+
+The row in the database is the truth. A supervisor that finds it taken (LeaseLost) kills its
+runner and removes what it has stored; nothing else needs to be undone.
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from core.errors import LeaseLost, StoreError, StoreUnavailable
+from core.jobs.leases import Claim
+from core.jobs.states import State
+from core.jobs.store import JobStore
+from core.jobs.views import Failure
+from core.settings import Settings
+from core.store.base import ObjectStore
+from workers import scratch
+from workers.child import Child
+from workers.protocol import Done, Failed, Request, Result, objects_of
+from workers.watch import Watch
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_ENTRY = "workers.engine:execute"
+ENTRY_VARIABLE = "SECATEUR_RUNNER_ENTRY"
+"""For tests of the life of jobs: names another function for the runner to call."""
+
+_CANDIDATES = 16  # queued jobs to try when other workers claim at the same moment
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """What a worker needs to carry out jobs, one at a time."""
+
+    jobs: JobStore
+    store: ObjectStore
+    store_url: str
+    settings: Settings
+    worker: str
+    now: Callable[[], datetime]
+    stopping: Callable[[], bool]
+    """Whether this worker has been asked to leave."""
+    ring: Callable[[str], None]
+    """Calls some worker to a job that waits again."""
+
+    def look_at(self, job_id: str) -> None:
+        """Answer a doorbell: carry out the job that is to run next, if one still waits.
+
+        That need not be `job_id`: doorbells come in the order of posting, jobs run in the order
+        of their priorities. A doorbell that comes twice, or too late, finds nothing to do.
+        """
+        claim = None if self.stopping() else self._claim()
+        if claim is None:
+            logger.info("%s: nothing to do", job_id)
+            return
+        logger.info("%s: attempt %d, epoch %d", claim.job_id, claim.attempt, claim.epoch)
+        try:
+            state = self._answer_for(claim)
+        except LeaseLost:
+            logger.warning("%s: epoch %d was taken back", claim.job_id, claim.epoch)
+            self._remove_objects(claim)
+            return
+        logger.info("%s: %s", claim.job_id, state)
+        if state is State.QUEUED:
+            self.ring(claim.job_id)
+
+    def _claim(self) -> Claim | None:
+        lease = self.settings.lease_seconds
+        for job_id in self.jobs.queued_ids(limit=_CANDIDATES):
+            if claim := self.jobs.claim(job_id, self.worker, self.now(), lease):
+                return claim
+        return None
+
+    def _answer_for(self, claim: Claim) -> State:
+        """Run the job to the end of this attempt and write how it ended. Raises LeaseLost."""
+        try:
+            result, death = self._run(claim)
+        except OSError as error:  # no room for the scratch folder, no process to be had
+            result, death = None, f"the run could not be started: {error}"
+        if isinstance(result, Done):
+            return self._insist(lambda: self._succeed(claim, result))
+        if isinstance(result, Failed):
+            return self._insist(lambda: self._fail(claim, result))
+        if self.stopping():
+            return self._insist(lambda: self._give_back(claim))
+        return self._insist(lambda: self._requeue(claim, death))
+
+    def _run(self, claim: Claim) -> tuple[Result | None, str]:
+        """The runner's last word, and how it died where that is all there is to say."""
+        base = scratch.base(self.settings.work_dir)
+        with scratch.scratch(base, f"{claim.job_id}-{claim.epoch}-{os.getpid()}") as folder:
+            child = Child(self._request(claim, folder))
+            try:
+                watch = Watch(claim, child, self.jobs, self.settings, self.now, self.stopping)
+                result = watch.until_end()
+            finally:
+                child.close()
+        if not isinstance(result, Done) and child.last_words:
+            logger.warning("%s: last words:\n%s", claim.job_id, "\n".join(child.last_words))
+        return result, _death(child)
+
+    def _request(self, claim: Claim, folder: Path) -> Request:
+        settings = self.settings
+        return Request(
+            job_id=claim.job_id,
+            epoch=claim.epoch,
+            spec=claim.spec,
+            supervisor=os.getpid(),
+            entry=os.environ.get(ENTRY_VARIABLE, DEFAULT_ENTRY),
+            store_url=self.store_url,
+            scratch=folder,
+            device=settings.device,
+            threads=settings.threads,
+            memory_budget=settings.memory_budget,
+            model_roots=settings.model_roots,
+        )
+
+    def _fail(self, claim: Claim, result: Failed) -> State:
+        failure = Failure(code=result.code, message=result.message, remedy=result.remedy)
+        return self.jobs.fail(claim.job_id, claim.epoch, failure, self.now())
+
+    def _succeed(self, claim: Claim, result: Done) -> State:
+        return self.jobs.succeed(claim.job_id, claim.epoch, result.manifest_key, self.now())
+
+    def _give_back(self, claim: Claim) -> State:
+        reason = f"worker {self.worker} shuts down"
+        return self.jobs.give_back(claim.job_id, claim.epoch, reason, self.now())
+
+    def _requeue(self, claim: Claim, reason: str) -> State:
+        logger.warning("%s: %s", claim.job_id, reason)
+        return self.jobs.requeue(
+            claim.job_id,
+            claim.epoch,
+            reason,
+            self.now(),
+            max_attempts=self.settings.max_attempts,
+        )
+
+    def _insist(self, write: Callable[[], State]) -> State:
+        """Write how the job ended, however long the database is away: the epoch guards the row.
+
+        Raises:
+            LeaseLost: the job was taken back.
+            StoreUnavailable: the database is away and this worker has to leave.
+        """
+        while True:
+            try:
+                return write()
+            except StoreUnavailable as error:
+                if self.stopping():
+                    raise
+                logger.warning("trying again in %g s: %s", _RETRY_SECONDS, error)
+                time.sleep(_RETRY_SECONDS)
+
+    def _remove_objects(self, claim: Claim) -> None:
+        """What a run stored that will never be named. The reaper looks again at the job's end."""
+        try:
+            self.store.delete_prefix(objects_of(claim.job_id, claim.epoch))
+        except StoreError as error:
+            logger.warning("%s: %s", claim.job_id, error)
+
+
+def _death(child: Child) -> str:
+    """Why a runner ended without a result, in one line."""
+    status = child.status or 0
+    if status < 0:
+        name = signal.Signals(-status).name
+        cause = ", as the kernel does when memory runs out" if status == -signal.SIGKILL else ""
+        return f"the run's process was killed by {name}{cause}"
+    last = f": {child.last_words[-1][:300]}" if child.last_words else ""
+    return f"the run's process ended with status {status} and no result{last}"
