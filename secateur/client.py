@@ -166,7 +166,7 @@ class Client:
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            response = self._http.request(method, path, **options)
+            response = self._once_more(method, path, options)
         except httpx.UnsupportedProtocol as error:
             raise BadRequest(f"{error}", remedy="Write http://HOST:PORT.") from None
         except httpx.TransportError as error:
@@ -177,6 +177,15 @@ class Client:
         if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
             return response
         raise error_of(response)
+
+    def _once_more(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
+        """Reads are repeated once where the server had just closed the idle connection."""
+        try:
+            return self._http.request(method, path, **options)
+        except httpx.RemoteProtocolError:
+            if method != "GET":
+                raise
+            return self._http.request(method, path, **options)
 
     @staticmethod
     def _parsed(kind: type[_Answer], response: httpx.Response) -> _Answer:

@@ -105,7 +105,12 @@ def served(folder: Path, *, broker_url: str = NO_BROKER) -> Iterator[Served]:
 @contextmanager
 def _listening(settings: Settings) -> Iterator[str]:
     config = uvicorn.Config(
-        create_app(settings), host="127.0.0.1", port=0, log_config=None, proxy_headers=False
+        create_app(settings),
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        proxy_headers=False,
+        timeout_keep_alive=75,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -99,7 +99,7 @@ def _svg(figure: Figure, prefix: str) -> str:
 
 def _png(figure: Figure) -> bytes:
     sink = io.BytesIO()
-    figure.savefig(sink, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    figure.savefig(sink, format="png", dpi=130, facecolor="white", metadata={"Software": None})
     return sink.getvalue()
 
 

@@ -36,5 +36,6 @@ def api(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=75,  # longer than any poller pauses
         timeout_graceful_shutdown=5,
     )

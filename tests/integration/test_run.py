@@ -38,6 +38,20 @@ from core.store import manifest
 from tests.checkpoints import VOCABULARY, tiny_llada
 
 METHODS = ["magnitude", "wanda", "sink-wanda"]
+# The builtin text takes longer to encode than such runs take in all.
+SMALL = {
+    "source": (Path(__file__).parents[1] / "verses.txt").as_uri(),
+    "samples": 4,
+    "sequence_length": 32,
+    "sample_interval": 10,
+}
+
+
+@pytest.fixture(autouse=True)
+def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take longer than such runs: only the tests marked `plots` have them drawn."""
+    if not request.node.get_closest_marker("plots"):
+        monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
 
 
 def make_spec(model: Path | str, method: str = "sink-wanda", **changes: Any) -> JobSpec:
@@ -46,7 +60,7 @@ def make_spec(model: Path | str, method: str = "sink-wanda", **changes: Any) -> 
             "model": {"source": model.as_uri() if isinstance(model, Path) else model},
             "method": method,
             "sparsity": 0.5,
-            "calibration": {"samples": 4, "sequence_length": 32, "sample_interval": 10},
+            "calibration": SMALL,
             "evaluation": {"samples": 4, "speed": False},
         }
         | changes
@@ -98,6 +112,7 @@ def test_a_run_leaves_a_drop_in_checkpoint(tmp_path: Path, method: str) -> None:
         assert name.endswith(".safetensors") or ours[kept] == digest, name
 
 
+@pytest.mark.plots
 def test_the_report_and_the_manifest_tell_the_run(tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     spec = make_spec(tiny_model, evaluation={"samples": 4})
@@ -219,7 +234,7 @@ def test_text_files_serve(tiny_model: Path, tmp_path: Path) -> None:
 def test_sequences_are_cut_to_the_models_context_and_the_report_says_so(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    calibration = {"samples": 2, "sample_interval": 50}
+    calibration = {"source": SMALL["source"], "samples": 2, "sample_interval": 50}
     report = run(make_spec(tiny_model, calibration=calibration), tmp_path / "out")
     assert report.sinks.positions == 64
     assert "64 used" in report.warnings[0]

@@ -31,7 +31,7 @@ def test_significant(value: float, expected: str) -> None:
 @pytest.mark.parametrize(
     ("value", "error", "expected"),
     [
-        (0.12345, 0.0042, "0.1234 ± 0.0042"),
+        (0.12342, 0.0042, "0.1234 ± 0.0042"),
         (-0.12, 0.0042, "−0.1200 ± 0.0042"),
         (5.0, None, "5.00"),
         (5.0, 0.0, "5.00"),

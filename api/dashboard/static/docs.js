@@ -4,6 +4,12 @@ import { Resource, el, poll } from "./common.js";
 const $ = (name) => document.getElementById(name);
 const json = (value) => el("pre", {}, el("code", { text: JSON.stringify(value, null, 2) }));
 
+/** A paragraph in which what stands between backticks is code. */
+function prose(tag, attributes, text = "") {
+  const parts = text.split("`").map((part, i) => (i % 2 ? el("code", { text: part }) : part));
+  return el(tag, attributes, ...parts);
+}
+
 function examplesOf(content) {
   return Object.entries(content ?? {}).flatMap(([kind, { example, examples, schema }]) => {
     const named = Object.entries(examples ?? {}).map(([name, { value }]) => [name, value]);
@@ -20,13 +26,13 @@ function parameters(list) {
   return el("table", {}, el("tbody", {}, ...list.map((p) => el("tr", {},
     el("td", { class: "mono", text: p.name }),
     el("td", { class: "soft", text: p.required ? `${p.in}, required` : p.in }),
-    el("td", { text: p.description ?? p.schema?.description ?? "" })))));
+    prose("td", {}, p.description ?? p.schema?.description)))));
 }
 
 function response([status, { description, content, headers }]) {
   const names = Object.keys(headers ?? {}).join(", ");
   return el("details", {},
-    el("summary", { text: `${status} · ${description}` }),
+    prose("summary", {}, `${status} · ${description}`),
     names && el("p", { class: "soft", text: `Headers: ${names}` }),
     ...examplesOf(content));
 }
@@ -35,7 +41,7 @@ function operation(verb, path, { summary, description, parameters: given, reques
   return el("section", { class: "operation" },
     el("h3", {}, el("span", { class: "verb", text: verb.toUpperCase() }), el("code", { text: path })),
     el("p", { text: summary ?? "" }),
-    el("p", { class: "soft", text: description ?? "" }),
+    prose("p", { class: "soft" }, description),
     parameters(given),
     requestBody && el("details", {}, el("summary", { text: "Body" }), ...examplesOf(requestBody.content)),
     ...Object.entries(responses).map(response));

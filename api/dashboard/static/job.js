@@ -62,7 +62,7 @@ async function readEvents() {
       lastEvent = event.id;
       // The newest on top: that is what a person looks for.
       $("events").prepend(el("li", {},
-        el("time", { class: "soft", datetime: event.created_at, text: new Date(event.created_at).toLocaleTimeString() }),
+        el("time", { class: "soft", datetime: event.created_at, text: new Date(event.created_at).toLocaleTimeString([], { hourCycle: "h23" }) }),
         el("span", { class: event.level, text: event.message })));
     }
   }

@@ -35,7 +35,7 @@ function card(job) {
     el("div", { class: "head" },
       stateBadge(job),
       el("a", { class: "name", href: page, "data-key": job.id, text: `${job.spec.method} · ${percent(job.spec.sparsity)}` }),
-      el("span", { class: "soft grow", text: job.spec.model.source }),
+      el("span", { class: "soft grow source", text: job.spec.model.source }),
       job.state === "succeeded" && el("a", { href: `${api}/report`, type: "text/html", text: "Report" }),
       job.state === "succeeded" && el("a", { href: `${page}#results`, text: "Files" }),
       cancel),
