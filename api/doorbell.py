@@ -5,6 +5,7 @@ from typing import Final
 
 import redis
 from celery import Celery
+from kombu import pools
 
 from core.errors import StoreUnavailable
 
@@ -31,10 +32,16 @@ class Doorbell:
             },
         )
 
+        # Asked for by URL: a CELERY_BROKER_URL in the environment would overrule the setting.
+        self._broker = self._celery.connection_for_write(broker_url)
+
     def ring(self, job_id: str) -> None:
         """Ask some worker to look at `job_id`; never raises."""
         try:
-            self._celery.send_task(TASK, [job_id], queue=QUEUE, retry=False, ignore_result=True)
+            with pools.producers[self._broker].acquire(block=True, timeout=_SECONDS) as producer:
+                self._celery.send_task(
+                    TASK, [job_id], queue=QUEUE, producer=producer, retry=False, ignore_result=True
+                )
         except Exception as error:  # noqa: BLE001 - whatever the broker does, the job is committed
             logger.warning("%s: no worker was called (%s); the reaper will call one", job_id, error)
 
@@ -52,4 +59,6 @@ class Doorbell:
             ) from None
 
     def close(self) -> None:
+        pools.producers[self._broker].force_close_all()
+        pools.connections[self._broker].force_close_all()
         self._celery.close()

@@ -38,17 +38,20 @@ def _known_scheme(schemes: tuple[str, ...]) -> Any:
     return AfterValidator(check)
 
 
+NM = re.compile(r"([1-9]\d?):([1-9]\d?)")
+
+
+def kept_per_group(pattern: str) -> tuple[int, int] | None:
+    """(N, M) of "N:M", N kept of every M; None for another pattern or an impossible pair."""
+    found = NM.fullmatch(pattern)
+    kept, group = (int(found[1]), int(found[2])) if found else (0, 0)
+    return (kept, group) if 0 < kept < group <= 32 else None
+
+
 def _known_pattern(pattern: str) -> str:
-    if pattern in ("unstructured", "structured:ffn", "structured:depth"):
-        return pattern
-    found = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern)
-    if not found:
-        raise ValueError(
-            "must be unstructured, N:M (N kept of every M), structured:ffn or structured:depth"
-        )
-    kept, group = int(found[1]), int(found[2])
-    if not kept < group <= 32:
-        raise ValueError("N:M needs N < M and M at most 32")
+    named = ("unstructured", "structured:ffn", "structured:depth")
+    if pattern not in named and kept_per_group(pattern) is None:
+        raise ValueError(f"must be N:M (N kept of every M, N < M <= 32), {', '.join(named)}")
     return pattern
 
 
@@ -182,15 +185,14 @@ def field_errors(error: ValidationError) -> list[dict[str, str]]:
 def _with_sparsity_of_pattern(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """N:M fixes the sparsity, so it may be left out there and must not contradict."""
     pattern = data.get("pattern")
-    found = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern) if isinstance(pattern, str) else None
-    if not found:
+    pair = kept_per_group(pattern) if isinstance(pattern, str) else None
+    if pair is None:
         return data
-    implied = 1 - int(found[1]) / int(found[2])
+    kept, group = pair
+    implied = 1 - kept / group
     given = data.get("sparsity", implied)
     if isinstance(given, int | float) and abs(given - implied) > 1e-9:
-        message = (
-            f"{pattern} keeps {found[1]} of {found[2]}, so sparsity is {implied:g}, not {given:g}"
-        )
+        message = f"{pattern} keeps {kept} of {group}, so sparsity is {implied:g}, not {given:g}"
         raise InvalidSpec(
             "The job spec is not valid.", fields=[{"field": "sparsity", "message": message}]
         )
@@ -209,6 +211,9 @@ def refuse_unavailable(spec: JobSpec) -> None:
         != "uniform",
         f"output.dtype {spec.output.dtype}": spec.output.dtype != "keep",
         "output.packed": spec.output.packed,
+        "output.max_shard_bytes (the input's shards are kept)": spec.output.max_shard_bytes
+        != Output().max_shard_bytes,
+        "model.revision of a folder": spec.model.revision != "main",
         "webhook": spec.webhook is not None,
         f"model source {spec.model.source.split(':')[0]}": spec.model.source.startswith(
             ("hf://", "s3://")

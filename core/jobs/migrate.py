@@ -4,26 +4,35 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from core.jobs.database import Database
 
 
 def migrate(url: str) -> None:
-    """Create or upgrade the tables at `url`. Does nothing where they are up to date.
+    """Create or upgrade the tables at `url`; only reads where they are up to date.
 
     Several processes may call this at once: one works, the others wait and find it done.
 
     Raises:
         StoreUnavailable: the database cannot be reached or written.
     """
+    config = Config()
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     database = Database(url, pooled=False)
     try:
+        if _is_current(database, config):
+            return
         with database.exclusive() as connection:
-            config = Config()
-            config.set_main_option(
-                "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
-            )
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
         database.close()
+
+
+def _is_current(database: Database, config: Config) -> bool:
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with database.read() as session:
+        return MigrationContext.configure(session.connection()).get_current_revision() == head

@@ -1,6 +1,6 @@
 """A loaded model: transformers' decoder under our names for blocks and matrices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,18 +113,23 @@ def load(checkpoint: Checkpoint, device: torch.device) -> Decoder:
     """
     family, dimensions = read_config(checkpoint.intake.folder)
     checkpoint.require(tensor_shapes(family, dimensions))
-    with torch.device("meta"):
-        model = _empty(family, dimensions)
     state = {}
     for ours, theirs in family.tensor_names(dimensions).items():
         tensor = checkpoint.read(theirs)
         check_finite(theirs, tensor)
         # A clone, since weights are pruned in place and the file behind the map must not change.
         state[ours] = tensor.clone().to(device)
+    return build(family, dimensions, state)
+
+
+def build(family: Family, dimensions: Dimensions, state: Mapping[str, Tensor]) -> Decoder:
+    """A decoder from tensors under our parameter names, which it takes as they are."""
+    with torch.device("meta"):
+        model = _empty(family, dimensions)
     model.load_state_dict(state, strict=not dimensions.tied, assign=True)
     if dimensions.tied:
         model.tie_weights()
-    _restore_buffers(model, device)
+    _restore_buffers(model, next(iter(state.values())).device)
     model.requires_grad_(requires_grad=False).eval()
     _set_causality(model, causal=not family.bidirectional)
     return Decoder(model, family, dimensions)

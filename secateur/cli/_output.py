@@ -25,7 +25,7 @@ def show_json(value: BaseModel | dict[str, Any]) -> None:
 def size(count: float) -> str:
     """`count` bytes for reading: three digits and a decimal unit."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"

@@ -1,11 +1,8 @@
 """A server of one's own for the time of a command: started, awaited, and always stopped."""
 
-import ctypes
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +12,11 @@ from typing import Final
 import httpx
 
 from core.errors import SecateurError
+from core.processes import environment, python
+from secateur.broker import free_port
+from secateur.children import start
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PR_SET_PDEATHSIG: Final = 1
 _START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 30.0
 
@@ -61,7 +60,7 @@ def own_server(data: Path, log: Path) -> Iterator[str]:
         ServerDied: it ended, or was not ready in time; the message holds the end of its log.
     """
     process: subprocess.Popen[bytes] | None = None
-    port = free_port()
+    port = free_port("127.0.0.1")
     try:
         with held_back():
             process = _start(data, port, log)
@@ -74,37 +73,14 @@ def own_server(data: Path, log: Path) -> Iterator[str]:
                 _stop(process)
 
 
-def free_port() -> int:
-    """A loopback port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _start(data: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+def _start(data: Path, port: int, log: Path) -> "subprocess.Popen[bytes]":
     configured = ("SECATEUR_DATABASE_URL", "SECATEUR_BROKER_URL", "SECATEUR_STORE_URL")
-    parent, libc = os.getpid(), ctypes.CDLL(None)
-
-    def die_with_parent() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "secateur.cli", "serve", "--data", data, "--port", str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={name: value for name, value in os.environ.items() if name not in configured},
-            # Ctrl-C reaches a terminal's whole group: the server is stopped by us, in order.
-            start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has no threads yet
-        )
+    env = {name: value for name, value in os.environ.items() if name not in configured}
+    command = python("secateur.cli", "serve", "--data", str(data), "--port", str(port))
+    return start(command, log=log, env=environment(env))
 
 
-def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _await_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     with httpx.Client(base_url=url, timeout=5, trust_env=False) as http:
         while time.monotonic() < deadline:
@@ -117,7 +93,7 @@ def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     raise ServerDied(f"the server was not ready after {_START_SECONDS:g} s:\n{_tail(log)}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

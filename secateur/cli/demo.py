@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from secateur.client import Client
 
 METHODS: Final = ("wanda", "sink-wanda")
+_PAUSE: Final = 0.7  # the jobs need the processor more than the bars do
 _MARK: Final = ".secateur-demo"
 
 
@@ -62,8 +62,9 @@ def fresh_folder(folder: Path) -> Path:
     """`folder`, empty. Raises OutputExists rather than delete what no demo made."""
     from core.errors import OutputExists
 
-    if folder.exists():
-        if not (folder / _MARK).is_file() and any(folder.iterdir()):
+    if folder.exists() or folder.is_symlink():
+        a_folder = folder.is_dir() and not folder.is_symlink()
+        if not (a_folder and ((folder / _MARK).is_file() or not any(folder.iterdir()))):
             raise OutputExists(
                 f"{folder} exists, and no demo made it.", remedy="Choose another with --data."
             )
@@ -80,22 +81,17 @@ def watch_all(client: "Client", jobs: dict[str, "Job"]) -> None:
     from secateur.cli._remote import raise_unless_succeeded, show
 
     seen = dict.fromkeys(jobs, 0)
-    running = set(jobs)
     with board(list(jobs)) as shown:
-        while running:
-            for name in _in_order(jobs, running):
-                job = client.get(jobs[name].id)
-                for event in client.events(job.id, after=seen[name], follow=False):
+        while seen:
+            for name in list(seen):
+                for event in client.events(jobs[name].id, after=seen[name], follow=False):
                     seen[name] = event.id
                     show(shown, name, event)
-                if job.state in TERMINAL:
-                    running.remove(name)
-                    raise_unless_succeeded(job)
-            time.sleep(0.3)
-
-
-def _in_order(jobs: Iterable[str], wanted: set[str]) -> list[str]:
-    return [name for name in jobs if name in wanted]
+                    if event.data.get("state") in TERMINAL:
+                        raise_unless_succeeded(client.get(jobs[name].id))
+                        del seen[name]
+                        break
+            time.sleep(_PAUSE)
 
 
 def fetch(client: "Client", job: "Job", folder: Path) -> "Report":

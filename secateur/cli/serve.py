@@ -14,7 +14,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 8000,
 ) -> None:
     """Start API, worker and broker here, and stop them all on Ctrl-C."""
-    from secateur import embedded
     from secateur.cli._settings import load_settings
+    from secateur.embedded import run
 
-    embedded.run(data, host, port, load_settings())
+    raise typer.Exit(run(data, host, port, load_settings()))

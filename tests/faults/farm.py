@@ -2,12 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,6 +72,25 @@ class Farm:
             )
         self.workers.append(worker)
         return worker
+
+    def freeze(self, worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """Stop all of a worker's processes, the main one first, while none of them writes.
+
+        SQLite has one writer: one that is stopped within a transaction stops everybody.
+        """
+        frozen = family(worker.pid)
+        while True:
+            for process in frozen:
+                process.suspend()
+            with closing(sqlite3.connect(self.folder / "jobs.db", timeout=0)) as probe:
+                try:
+                    probe.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    for process in frozen:
+                        process.resume()
+                    time.sleep(0.05)
+                else:
+                    return frozen
 
     def restart_broker(self) -> None:
         self.server = self.broker.start(self.folder / "broker.log")

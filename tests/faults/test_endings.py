@@ -9,19 +9,19 @@ from tests.faults.farm import Farm, await_gone, family, runner_of, stop, wait_fo
 
 
 @pytest.mark.parametrize("fate", ["none", "deaf"])
-def test_cancelling_a_running_job_ends_its_processes(farm: Farm, fate: str) -> None:
-    worker = farm.start_worker()
-    job_id = farm.post(seconds="20" if fate == "none" else "0.1", fate=fate)
-    farm.await_progress(job_id, 0.04 if fate == "none" else 0.4)
+def test_cancelling_a_running_job_ends_its_processes(staffed: Farm, fate: str) -> None:
+    worker = staffed.workers[0]
+    job_id = staffed.post(seconds="20" if fate == "none" else "0.1", fate=fate)
+    staffed.await_progress(job_id, 0.04 if fate == "none" else 0.4)
     if fate == "deaf":
-        wait_for(lambda: len(family(worker.pid)) == 4, "the runner's own child", farm.tail)
+        wait_for(lambda: len(family(worker.pid)) == 4, "the runner's own child", staffed.tail)
     run = family(runner_of(worker).pid)
-    assert farm.jobs.cancel("default", job_id, datetime.now(UTC)).state is State.CANCELLING
-    assert farm.await_end(job_id).state is State.CANCELLED
+    assert staffed.jobs.cancel("default", job_id, datetime.now(UTC)).state is State.CANCELLING
+    assert staffed.await_end(job_id).state is State.CANCELLED
     await_gone(run)
-    assert farm.jobs.manifest_key("default", job_id) is None
-    wait_for(lambda: farm.keys(job_id) == [], "sweep")
-    assert not list((farm.folder / "work").glob("secateur-run-*"))
+    assert staffed.jobs.manifest_key("default", job_id) is None
+    wait_for(lambda: staffed.keys(job_id) == [], "sweep")
+    assert not list((staffed.folder / "work").glob("secateur-run-*"))
     assert len(family(worker.pid)) == 2
 
 
@@ -48,30 +48,37 @@ def test_a_worker_told_to_leave_gives_its_job_back(farm: Farm) -> None:
         ("defect", "internal", "ZeroDivisionError: a defect in two lines"),
     ],
 )
-def test_a_run_that_fails_says_why(farm: Farm, fate: str, code: str, words: str) -> None:
-    farm.start_worker()
-    job = farm.await_end(farm.post(fate=fate))
+def test_a_run_that_fails_says_why(staffed: Farm, fate: str, code: str, words: str) -> None:
+    job = staffed.await_end(staffed.post(fate=fate))
     assert job.state is State.FAILED
     assert job.error is not None
     assert (job.error.code, job.attempt) == (code, 1)
     assert words in job.error.message
     assert job.error.remedy
-    wait_for(lambda: farm.keys(job.id) == [], "sweep")
+    wait_for(lambda: staffed.keys(job.id) == [], "sweep")
 
 
 @pytest.mark.parametrize("fate", ["noisy", "env"])
-def test_a_run_cannot_reach_what_is_not_its_own(farm: Farm, fate: str) -> None:
-    farm.start_worker()
-    job = farm.await_end(farm.post(fate=fate))
+def test_a_run_cannot_reach_what_is_not_its_own(staffed: Farm, fate: str) -> None:
+    job = staffed.await_end(staffed.post(fate=fate))
     assert job.state is State.SUCCEEDED, job.error
-    assert farm.jobs.manifest_key("default", job.id) == f"jobs/{job.id}/1/manifest.json"
+    assert staffed.jobs.manifest_key("default", job.id) == f"jobs/{job.id}/1/manifest.json"
 
 
-def test_priority_decides_what_runs_next(farm: Farm) -> None:
-    first, urgent = farm.post(), farm.post(priority=7)
-    farm.start_worker()
-    farm.await_end(first)
-    first_start, urgent_start = farm.get(first).started_at, farm.get(urgent).started_at
+def test_priority_decides_what_runs_next(staffed: Farm) -> None:
+    staffed.await_progress(staffed.post(seconds="1"))
+    first, urgent = staffed.post(), staffed.post(priority=7)
+    first_start = staffed.await_end(first).started_at
+    urgent_start = staffed.await_end(urgent).started_at
     assert first_start is not None
     assert urgent_start is not None
     assert urgent_start < first_start
+
+
+def test_a_runner_that_always_dies_fails_with_a_remedy(staffed: Farm) -> None:
+    job = staffed.await_end(staffed.post(fate="killed"))
+    assert (job.state, job.attempt) == (State.FAILED, 3)
+    assert job.error is not None
+    assert job.error.code == "worker-lost"
+    assert "SIGKILL" in job.error.message
+    assert "SECATEUR_MEMORY_BUDGET" in job.error.remedy

@@ -28,36 +28,23 @@ def assert_history_is_whole(farm: Farm, job_id: str) -> None:
     assert ends == events[-1:]
 
 
-def test_a_job_runs_whose_doorbell_was_lost(farm: Farm) -> None:
-    farm.start_worker()
-    job_id = farm.post()
-    assert_succeeded_once(farm, job_id)
-    assert farm.get(job_id).attempt == 1
-    phases = [e.data["phase"] for e in farm.events(job_id) if e.type == "progress"]
+def test_a_job_runs_whose_doorbell_was_lost(staffed: Farm) -> None:
+    job_id = staffed.post()
+    assert_succeeded_once(staffed, job_id)
+    assert staffed.get(job_id).attempt == 1
+    phases = [e.data["phase"] for e in staffed.events(job_id) if e.type == "progress"]
     assert list(dict.fromkeys(phases)) == [
         "fetching", "analysing", "pruning", "evaluating", "publishing",
     ]  # fmt: skip
 
 
-def test_the_runner_is_killed(farm: Farm) -> None:
-    worker = farm.start_worker()
-    job_id = farm.post(seconds="2")
-    farm.await_progress(job_id)
-    runner_of(worker).kill()
-    assert_succeeded_once(farm, job_id)
-    assert farm.get(job_id).attempt == 2
-    assert any("SIGKILL" in e.message for e in farm.events(job_id))
-
-
-def test_a_runner_that_always_dies_fails_with_a_remedy(farm: Farm) -> None:
-    farm.start_worker()
-    job_id = farm.post(fate="killed")
-    job = farm.await_end(job_id)
-    assert (job.state, job.attempt) == (State.FAILED, 3)
-    assert job.error is not None
-    assert job.error.code == "worker-lost"
-    assert "SECATEUR_MEMORY_BUDGET" in job.error.remedy
-    assert_history_is_whole(farm, job_id)
+def test_the_runner_is_killed(staffed: Farm) -> None:
+    job_id = staffed.post(seconds="2")
+    staffed.await_progress(job_id)
+    runner_of(staffed.workers[0]).kill()
+    assert_succeeded_once(staffed, job_id)
+    assert staffed.get(job_id).attempt == 2
+    assert any("SIGKILL" in e.message for e in staffed.events(job_id))
 
 
 def test_the_whole_worker_is_killed(farm: Farm) -> None:
@@ -116,9 +103,7 @@ def test_a_stale_worker_publishes_nothing(farm: Farm) -> None:
     stale = farm.start_worker()
     job_id = farm.post(seconds="2")
     farm.await_progress(job_id)
-    frozen = family(stale.pid)
-    for process in frozen:
-        process.suspend()
+    frozen = farm.freeze(stale)
     farm.start_worker()
     wait_for(lambda: farm.get(job_id).epoch == 2, "another worker", farm.tail)
     for process in reversed(frozen):  # the runner first: it may finish before it is killed
@@ -133,9 +118,7 @@ def test_a_stale_worker_that_wakes_after_the_end_publishes_nothing(farm: Farm) -
     stale = farm.start_worker()
     job_id = farm.post(seconds="1")
     farm.await_progress(job_id)
-    frozen = family(stale.pid)
-    for process in frozen:
-        process.suspend()
+    frozen = farm.freeze(stale)
     farm.start_worker()
     assert_succeeded_once(farm, job_id)
     before = farm.get(job_id)

@@ -1,0 +1,133 @@
+"""The reaper on a real database and store, with a bell that counts instead of ringing."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from core.jobs.migrate import migrate
+from core.jobs.reaping import Ended
+from core.jobs.states import State
+from core.jobs.store import JobStore
+from core.settings import Settings
+from core.spec import parse_spec
+from core.store.local import LocalStore
+from workers.bell import Bell
+from workers.reaper import Reaper, losing_prefixes
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SETTINGS = Settings(lease_seconds=60, heartbeat_seconds=15, scan_seconds=15, max_attempts=3)
+
+
+class CountingBell(Bell):
+    def __init__(self) -> None:
+        self.rung: list[str] = []
+        self.queue: int | None = 0
+
+    def ring(self, job_id: str) -> None:
+        self.rung.append(job_id)
+
+    def waiting(self) -> int | None:
+        return self.queue
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        url = f"sqlite:///{folder}/jobs.db"
+        migrate(url)
+        self.jobs, self.store = JobStore.open(url), LocalStore(folder / "store")
+        self.bell = CountingBell()
+        self.reaper = Reaper(self.jobs, self.store, self.bell, SETTINGS)
+
+    def scan(self, seconds: float, tick: float | None = None) -> None:
+        now = NOW + timedelta(seconds=seconds)
+        self.reaper.scan(now, seconds if tick is None else tick)
+
+    def post(self) -> str:
+        spec = parse_spec({"model": {"source": "example:x"}, "sparsity": 0.5})
+        return self.jobs.create("default", spec, NOW).id
+
+    def running(self) -> str:
+        job_id = self.post()
+        assert self.jobs.claim(job_id, "worker", NOW, SETTINGS.lease_seconds)
+        return job_id
+
+    def state(self, job_id: str) -> State:
+        return self.jobs.get("default", job_id).state
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.jobs.close()
+
+
+def test_a_dead_workers_job_is_taken_back_and_rung(bench: Bench) -> None:
+    job_id = bench.running()
+    bench.scan(59)
+    bench.scan(61)  # expired: suspected
+    assert bench.state(job_id) is State.RUNNING
+    bench.scan(92)
+    assert bench.state(job_id) is State.QUEUED
+    assert bench.bell.rung == [job_id]
+
+
+def test_a_clock_set_forward_takes_no_job_from_a_living_worker(bench: Bench) -> None:
+    """Wall clock plus an hour, monotonic time as ever; the worker's next heartbeat saves it."""
+    job_id = bench.running()
+    bench.scan(3605, tick=5)
+    bench.jobs.heartbeat(job_id, 1, NOW + timedelta(seconds=3610), SETTINGS.lease_seconds)
+    bench.scan(3620, tick=20)
+    bench.scan(3640, tick=40)
+    assert bench.state(job_id) is State.RUNNING
+    assert bench.jobs.get("default", job_id).attempt == 1
+
+
+def test_a_suspect_that_renewed_and_died_later_gets_the_whole_patience(bench: Bench) -> None:
+    job_id = bench.running()
+    bench.scan(61)
+    bench.jobs.heartbeat(job_id, 1, NOW + timedelta(seconds=62), 1)
+    bench.scan(92)
+    assert bench.state(job_id) is State.RUNNING
+    bench.scan(123)
+    assert bench.state(job_id) is State.QUEUED
+
+
+def test_a_forgotten_job_is_rung_only_where_no_doorbell_waits(bench: Bench) -> None:
+    job_id = bench.post()
+    bench.scan(14)  # the API has just rung
+    assert bench.bell.rung == []
+    bench.bell.queue = 1
+    bench.scan(16)
+    bench.bell.queue = None  # the broker is away
+    bench.scan(17)
+    assert bench.bell.rung == []
+    bench.bell.queue = 0
+    bench.scan(18)
+    assert bench.bell.rung == [job_id]
+
+
+def test_losing_runs_objects_go_at_the_end_and_never_before(bench: Bench) -> None:
+    job_id = bench.running()
+    keys = [f"jobs/{job_id}/{epoch}/model/x" for epoch in (1, 2)]
+    for key in keys:
+        bench.store.put_bytes(key, b"x")
+    bench.jobs.requeue(job_id, 1, "died", NOW, max_attempts=3)
+    bench.jobs.claim(job_id, "worker", NOW, SETTINGS.lease_seconds)
+    bench.scan(1)
+    assert [info.key for info in bench.store.list(f"jobs/{job_id}/")] == keys
+    bench.jobs.succeed(job_id, 2, f"jobs/{job_id}/2/manifest.json", NOW)
+    bench.scan(2)
+    assert [info.key for info in bench.store.list(f"jobs/{job_id}/")] == keys[1:]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "winner", "losing"),
+    [(0, None, []), (2, None, [1, 2]), (12, 1, range(2, 13)), (12, 12, range(1, 12))],
+)
+def test_the_winner_is_never_a_loser(epoch: int, winner: int | None, losing: list[int]) -> None:
+    key = f"jobs/job_a/{winner}/manifest.json" if winner else None
+    found = losing_prefixes(Ended("job_a", epoch, key))
+    assert found == [f"jobs/job_a/{number}" for number in losing]

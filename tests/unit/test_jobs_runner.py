@@ -1,0 +1,132 @@
+"""What the runner does around the engine: publishing in order, naming errors, clearing up."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+from pydantic import BaseModel
+
+from core.errors import BadRequest, DiskFull, OutOfMemory, SecateurError
+from core.progress import Progress, ignore
+from core.spec import parse_spec
+from core.store.local import LocalStore
+from tests.faults.farm import clean_environment
+from workers.protocol import Done, Failed, Moved, Request, Stopped
+from workers.runner import name_error, publish, run
+from workers.scratch import remove_leftovers, scratch
+
+
+class RecordingStore(LocalStore):
+    """A real store that remembers the order of what it was given."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.order: list[str] = []
+
+    def put_file(self, key: str, source: Path) -> None:
+        super().put_file(key, source)
+        self.order.append(key)
+
+
+def request_for(folder: Path, **metadata: str) -> Request:
+    data = {"model": {"source": "example:x"}, "sparsity": 0.5, "metadata": metadata}
+    (folder / "scratch").mkdir()
+    return Request(
+        job_id="job_a", epoch=3, spec=parse_spec(data), supervisor=os.getppid(),
+        entry="tests.faults.standin:work", store_url=f"file://{folder}/store",
+        scratch=folder / "scratch", device="cpu", threads=None, memory_budget=None,
+        model_roots=(),
+    )  # fmt: skip
+
+
+def test_the_manifest_is_published_last(tmp_path: Path) -> None:
+    request = request_for(tmp_path)
+    out = tmp_path / "out"
+    for name in ("model/a", "zzz", "manifest.json", "report/report.json"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(name)
+    store = RecordingStore(tmp_path / "store")
+    assert publish(request, out, store, ignore) == "jobs/job_a/3/manifest.json"
+    assert store.order[-1] == "jobs/job_a/3/manifest.json"
+    assert sorted(store.order[:-1]) == [
+        "jobs/job_a/3/model/a", "jobs/job_a/3/report/report.json", "jobs/job_a/3/zzz",
+    ]  # fmt: skip
+
+
+def test_progress_only_grows_and_ends_in_publishing(tmp_path: Path) -> None:
+    told: list[BaseModel] = []
+    result = run(request_for(tmp_path, seconds="0"), told.append, Event())
+    assert result == Done(manifest_key="jobs/job_a/3/manifest.json")
+    moves = [line for line in told if isinstance(line, Moved)]
+    fractions = [move.fraction for move in moves]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert moves[-1].phase == "publishing"
+
+
+def test_a_run_that_was_told_to_stop_publishes_nothing(tmp_path: Path) -> None:
+    stop = Event()
+    stop.set()
+    assert run(request_for(tmp_path, seconds="0"), lambda _: None, stop) == Stopped()
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_that_cannot_be_written_fails_by_name(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where the folder should be")
+    result = run(request_for(tmp_path, seconds="0"), lambda _: None, Event())
+    assert isinstance(result, Failed)
+    assert result.code == "store-unavailable"
+    assert result.remedy
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (OSError(28, "No space left on device", "/x"), DiskFull, "disk-full"),
+        (MemoryError(), OutOfMemory, "out-of-memory"),
+        (BadRequest("as it is"), BadRequest, "bad-request"),
+        (KeyError("unforeseen"), SecateurError, "internal"),
+        (OSError(13, "Permission denied"), SecateurError, "internal"),
+    ],
+)
+def test_every_error_has_a_name(error: Exception, kind: type[SecateurError], code: str) -> None:
+    named = name_error(error)
+    assert type(named) is kind
+    assert named.code == code
+    assert "\n" not in named.message
+
+
+def test_scratch_goes_with_its_block_and_after_a_crash(tmp_path: Path) -> None:
+    with scratch(tmp_path, "mine") as folder:
+        (folder / "file").write_text("x")
+        assert remove_leftovers(tmp_path) == 0
+        assert (folder / "file").exists()
+    assert list(tmp_path.iterdir()) == []
+    crash = (
+        "import os, sys; from pathlib import Path; from workers.scratch import scratch\n"
+        "with scratch(Path(sys.argv[1]), 'lost') as folder:\n"
+        "    (folder / 'file').write_text('x')\n"
+        "    os._exit(1)"
+    )
+    command = [sys.executable, "-c", crash, str(tmp_path)]
+    subprocess.run(command, env=clean_environment(), check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert remove_leftovers(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_worker_leaves_torch_alone() -> None:
+    check = (
+        "import sys, workers.app, workers.runner, secateur.embedded;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'numpy')))"
+    )
+    subprocess.run([sys.executable, "-c", check], env=clean_environment(), check=True)
+
+
+def test_progress_is_of_the_protocol() -> None:
+    progress = Progress("pruning", 0.5, "x")
+    moved = Moved(phase=progress.phase, fraction=progress.fraction, message=progress.message)
+    assert Moved.model_validate_json(moved.model_dump_json()) == moved
