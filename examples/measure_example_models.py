@@ -34,7 +34,7 @@ from core.sinks.statistics import SinkDynamics, sink_centroid, summarise
 from core.spec import parse_spec
 
 METHODS, SPARSITIES = ("magnitude", "wanda", "sink-wanda"), (0.5, 0.75)
-SAMPLES, TIMESTEPS = 96, 10
+SAMPLES, TIMESTEPS = 64, 10
 
 
 def held_out(count: int) -> Tensor:

@@ -24,8 +24,8 @@ from core.settings import Settings
 from secateur.broker import Broker, free_port
 from secateur.children import Family, start
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 8.0  # a worker gives its job back within five
+READY_SECONDS = 120.0
+STOP_SECONDS = 10.0  # a worker gives its job back within five, and Celery takes its time to end
 _PAUSE_SECONDS = 0.1
 
 Asked = Callable[[], bool]

@@ -13,10 +13,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Timer
+from threading import Thread
+from typing import IO
 
 import psutil
 
+from core.errors import CorruptObject
 from core.report.schema import Report
 from core.store import manifest
 
@@ -30,7 +32,9 @@ PR_SET_CHILD_SUBREAPER = 36
 def main(command: list[str]) -> int:
     adopt_orphans()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    began = time.monotonic()
     printed, status = run(command)
+    print(f"check_demo: took {time.monotonic() - began:.0f} s")
     problems = [f"{' '.join(command)} exited with {status}"] if status else []
     problems += [f"left running: {name}" for name in left_running()]
     if not status:
@@ -47,9 +51,8 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def run(command: list[str]) -> tuple[str, int]:
-    """What `command` printed, shown as it comes, and its exit status."""
-    began = time.monotonic()
+def run(command: list[str]) -> tuple[list[str], int]:
+    """Lines that `command` printed, shown as they come, and its exit status."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -58,21 +61,24 @@ def run(command: list[str]) -> tuple[str, int]:
         text=True,
         encoding="utf-8",
     )
-    watchdog = Timer(TIME_LIMIT, process.terminate)
-    watchdog.start()
-    lines = []
+    lines: list[str] = []
+    # In a thread, because a process that was left behind keeps the pipe open.
+    reader = Thread(target=show, args=(process.stdout, lines), daemon=True)
+    reader.start()
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            lines.append(line)
-    finally:
-        watchdog.cancel()
-        if sys.exc_info()[0]:
-            process.terminate()
-        status = process.wait()
-    print(f"check_demo: took {time.monotonic() - began:.0f} s")
-    return "".join(lines), status
+        status = process.wait(TIME_LIMIT)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    reader.join(1)
+    return lines, status
+
+
+def show(printed: IO[str], lines: list[str]) -> None:
+    for line in printed:
+        print(line, end="", flush=True)
+        lines.append(line)
 
 
 def left_running() -> list[str]:
@@ -89,11 +95,11 @@ def left_running() -> list[str]:
     return names
 
 
-def table_problems(printed: str) -> list[str]:
+def table_problems(printed: list[str]) -> list[str]:
     """Three rows with finite numbers, and a price for pruning in each but the first."""
     rows = [
         [cell.strip() for cell in re.split("[│┃]", line)[1:-1]]
-        for line in printed.splitlines()
+        for line in printed
         if re.match(r"\s*[│┃]", line)
     ]
     named = {row[0]: " | ".join(row[1:]) for row in rows if row[0] in ("dense", *METHODS)}
@@ -113,7 +119,11 @@ def folder_problems(folder: Path) -> list[str]:
     """Both results intact by their manifests, with reports that say what the table says."""
     problems = []
     for method in METHODS:
-        manifest.verify(folder / method)  # raises, and names the file, where one is damaged
+        try:
+            manifest.verify(folder / method)
+        except CorruptObject as error:
+            problems.append(f"{method}: {error}")
+            continue
         data = (folder / method / "report" / "report.json").read_bytes()
         report = Report.model_validate_json(data)
         nelbo = report.quality.nelbo

@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime
 from time import monotonic
 
+from billiard import set_start_method
 from celery import Celery, signals
 from celery.worker import state as worker_state
 
@@ -53,6 +54,8 @@ def main(settings: Settings) -> int:
 
     signals.worker_ready.connect(on_ready)
     signals.worker_shutting_down.connect(on_leaving)
+    # What the pool's process has to know (the task, `leaving`) comes to it by the fork.
+    set_start_method("fork", force=True)
     worker = app.Worker(
         hostname=f"secateur-{os.getpid()}@{socket.gethostname()}",
         loglevel=settings.log_level,
@@ -66,7 +69,7 @@ def main(settings: Settings) -> int:
 
 
 def create(places: Places) -> Celery:
-    """The app with the settings that a doorbell needs; each was measured or read, see docs."""
+    """The app: doorbells in, one at a time, and nothing back."""
     app = Celery("secateur", broker=places.broker_url, set_as_current=False)
     app.conf.update(
         # The row is the truth. A message acknowledged early is never run twice in parallel by a

@@ -113,7 +113,7 @@ class Supervisor:
             epoch=claim.epoch,
             spec=claim.spec,
             supervisor=os.getpid(),
-            entry=os.environ.get(ENTRY_VARIABLE, DEFAULT_ENTRY),
+            entry=os.environ.get(ENTRY_VARIABLE) or DEFAULT_ENTRY,
             store_url=self.store_url,
             scratch=folder,
             device=settings.device,

@@ -130,6 +130,7 @@ class Watch:
             self._stop(min(self._settings.cancel_grace_seconds, LEAVE_SECONDS))
         if self._kill_at is not None and tick >= self._kill_at:
             self._child.kill()
+            self._kill_at = tick + LOOK_SECONDS  # a process may take its time to die
 
     def _stop(self, grace: float) -> None:
         """Ask the child to stop, once; a second reason may only shorten its grace."""

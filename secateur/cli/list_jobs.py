@@ -1,10 +1,13 @@
 """`secateur list`: the jobs of a server."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secateur.cli import _options as o
+
+if TYPE_CHECKING:
+    from core.jobs.views import Job
 
 
 def list_jobs(
@@ -37,16 +40,28 @@ def list_jobs(
     if json:
         show_json({"data": [job.model_dump(mode="json") for job in jobs]})
         return
+    _show(jobs)
+
+
+def _show(jobs: "list[Job]") -> None:
+    import sys
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("job", "state", "method", "sparsity", "model", "progress", box=None)
+    table = Table(box=None)
+    # An id is copied from here: it is never cut.
+    table.add_column("job", no_wrap=True, min_width=28)
+    for name in ("state", "method", "sparsity", "progress", "model"):
+        table.add_column(name, no_wrap=True)
     for job in jobs:
-        model_source = Text(str(job.spec["model"]["source"]))  # Text: never read as markup
-        sparsity, progress = f"{job.spec['sparsity']:g}", f"{job.progress:.0%}"
-        table.add_row(job.id, job.state.value, job.spec["method"], sparsity, model_source, progress)
-    Console().print(table)
+        spec, progress = job.spec, f"{job.progress:.0%}"
+        source = Text(str(spec["model"]["source"]))  # Text: never read as markup
+        table.add_row(
+            job.id, job.state.value, spec["method"], f"{spec['sparsity']:g}", progress, source
+        )
+    Console(width=None if sys.stdout.isatty() else 2000).print(table)
 
 
 def _known(given: str, known: list[str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -27,7 +28,7 @@ from workers.bell import Bell
 from workers.configuration import Places
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 60.0
+DEADLINE = 120.0
 WORKER = "import sys; from core.settings import Settings; from workers.app import main; sys.exit(main(Settings()))"
 
 
@@ -45,9 +46,7 @@ class Farm:
         self.server = self.broker.start(folder / "broker.log")
         wait_for(self.broker.answers, "the broker")
         self.workers: list[subprocess.Popen[bytes]] = []
-
-    def environment(self) -> dict[str, str]:
-        ours = {
+        self.settings = {
             "DATABASE_URL": self.url,
             "BROKER_URL": self.broker.url,
             "STORE_URL": f"file://{self.folder}/store",
@@ -58,13 +57,12 @@ class Farm:
             "SCAN_SECONDS": "0.5",
             "CANCEL_GRACE_SECONDS": "1",
         }
-        return clean_environment() | {f"SECATEUR_{k}": v for k, v in ours.items()}
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         with (self.folder / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
                 [sys.executable, "-c", WORKER],
-                env=self.environment(),
+                env=clean_environment() | {f"SECATEUR_{k}": v for k, v in self.settings.items()},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -96,13 +94,14 @@ class Farm:
         self.server = self.broker.start(self.folder / "broker.log")
 
     def post(self, *, priority: int = 0, **wishes: str) -> str:
+        """A job for the stand-in."""
+        model = {"source": "example:x"}
+        return self.post_spec(
+            {"model": model, "sparsity": 0.5, "metadata": wishes, "priority": priority}
+        )
+
+    def post_spec(self, data: dict[str, Any]) -> str:
         """A job whose doorbell was lost: the reaper has to ring."""
-        data = {
-            "model": {"source": "example:x"},
-            "sparsity": 0.5,
-            "metadata": wishes,
-            "priority": priority,
-        }
         return self.jobs.create("default", parse_spec(data), datetime.now(UTC)).id
 
     def bell(self) -> Bell:

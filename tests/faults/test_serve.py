@@ -56,18 +56,29 @@ class Serve:
         return found
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    started = Serve(tmp_path / "a folder")
+def _started(folder: Path) -> Iterator[Serve]:
+    started = Serve(folder)
     try:
         yield started
     finally:
         for process in family(started.process.pid):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         started.process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    yield from _started(tmp_path / "a folder")
+
+
+@pytest.fixture(scope="module")
+def staying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """For tests that leave it running."""
+    yield from _started(tmp_path_factory.mktemp("staying") / "a folder")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything(serve: Serve, number: signal.Signals) -> None:
     url = serve.await_ready()
     # serve, broker, api, worker and its pool
@@ -102,12 +113,12 @@ def test_kill_9_leaves_no_process_and_the_next_server_goes_on(serve: Serve) -> N
     assert again.process.wait(DEADLINE) == 0
 
 
-def test_a_child_that_dies_is_started_again(serve: Serve) -> None:
-    url = serve.await_ready()
+def test_a_child_that_dies_is_started_again(staying: Serve) -> None:
+    url = staying.await_ready()
     for name in ("broker", "worker", "api"):
-        died = serve.members()[name]
+        died = staying.members()[name]
         died.kill()
-        wait_for(lambda d=died, n=name: serve.members().get(n, d) != d, f"another {name}")  # type: ignore[misc]
+        wait_for(lambda d=died, n=name: staying.members().get(n, d) != d, f"another {name}")  # type: ignore[misc]
     wait_for(lambda: _is_ready(url), "readiness")
     job = httpx.post(
         f"{url}/v1/jobs",
@@ -117,19 +128,19 @@ def test_a_child_that_dies_is_started_again(serve: Serve) -> None:
     _await_success(url, job["id"])
 
 
-def test_a_second_server_on_the_same_folder_is_refused(serve: Serve) -> None:
-    serve.await_ready()
-    second = Serve(serve.folder)
+def test_a_second_server_on_the_same_folder_is_refused(staying: Serve) -> None:
+    staying.await_ready()
+    second = Serve(staying.folder)
     assert second.process.wait(DEADLINE) == 2
-    assert f"process {serve.process.pid}" in second.output.read_text()
+    assert f"process {staying.process.pid}" in second.output.read_text()
     assert "--data" in second.output.read_text()
-    assert serve.process.poll() is None
+    assert staying.process.poll() is None
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_the_printed_curl_line_posts_a_job(serve: Serve) -> None:
-    url = serve.await_ready()
-    line = serve.lines()[2]
+def test_the_printed_curl_line_posts_a_job(staying: Serve) -> None:
+    url = staying.await_ready()
+    line = staying.lines()[2]
     assert line.startswith("curl ")
     posted = subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout
     job_id = re.search(r"job_[0-9a-z]{24}", posted)

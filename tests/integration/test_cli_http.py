@@ -220,10 +220,17 @@ def alive(mark: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("moment", ["starting a server", "ready: ", "attempt 1 started"])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("starting a server", signal.SIGINT),
+        ("ready: ", signal.SIGTERM),
+        ("attempt 1 started", signal.SIGINT),
+        ("attempt 1 started", signal.SIGKILL),
+    ],
+)
 def test_a_demo_that_is_stopped_leaves_no_process(
-    tmp_path: Path, number: signal.Signals, moment: str
+    tmp_path: Path, moment: str, number: signal.Signals
 ) -> None:
     mark = f"{os.getpid()}-{number}-{tmp_path.name}"
     demo = secateur("demo", "--data", str(tmp_path / "demo"), SECATEUR_TEST_MARK=mark)

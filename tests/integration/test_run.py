@@ -224,7 +224,9 @@ def test_token_files_with_a_recorded_trajectory_are_used_as_they_are(
 
 def test_text_files_serve(tiny_model: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.jsonl"
-    text.write_text("".join(json.dumps({"text": f"line {i} of a text. "}) + "\n" for i in range(99)))
+    text.write_text(
+        "".join(json.dumps({"text": f"line {i} of a text. "}) + "\n" for i in range(99))
+    )
     calibration = {"source": text.as_uri(), "samples": 8, "sequence_length": 32}
     report = run(make_spec(tiny_model, calibration=calibration), tmp_path / "out")
     assert report.quality.nelbo is not None
@@ -260,7 +262,9 @@ def test_bad_input_is_named_and_leaves_nothing(tiny_model: Path, tmp_path: Path)
     assert isinstance(error, TextTooShort)
     assert "10 tokens found" in error.message
     assert isinstance(refusal(make_spec(tiny_model), out, model_roots=()), SourceRefused)
-    assert isinstance(refusal(make_spec(tiny_model), out, model_roots=(tmp_path / "a",)), SourceRefused)
+    assert isinstance(
+        refusal(make_spec(tiny_model), out, model_roots=(tmp_path / "a",)), SourceRefused
+    )
     assert isinstance(refusal(make_spec(tiny_model), out, memory_budget=1000), OutOfMemory)
     with pytest.raises(InvalidSpec, match="device"):
         execute(make_spec(tiny_model), out, RunOptions(device="abacus"), ignore)

@@ -26,7 +26,8 @@ def eager(query: Tensor, key: Tensor, causal: bool) -> Tensor:
         positions = query.shape[2]
         future = torch.ones(positions, positions).triu(1).bool()
         scores = scores.masked_fill(future, float("-inf"))
-    return scores.softmax(-1)
+    weights: Tensor = scores.softmax(-1)
+    return weights
 
 
 @settings(deadline=None, max_examples=40)
@@ -81,7 +82,7 @@ def test_no_whole_matrix_is_held() -> None:
     largest = 0
 
     class Sizes(torch.overrides.TorchFunctionMode):
-        def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: E501
+        def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             nonlocal largest
             result = func(*args, **(kwargs or {}))
             if isinstance(result, Tensor):

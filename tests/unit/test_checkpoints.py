@@ -36,7 +36,7 @@ def edit_config(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps({k: v for k, v in config.items() if v != "DROP"}))
 
 
-def edit_tensors(folder: Path, edit: Callable[[dict[str, torch.Tensor]], None]) -> None:
+def edit_tensors(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
     tensors = load_file(folder / "model.safetensors")
     edit(tensors)
     save_file(tensors, folder / "model.safetensors")

@@ -53,9 +53,7 @@ def test_the_bound_is_the_formula_draw_by_draw(decoder: Decoder) -> None:
         assert judged.nelbo[n].item() == pytest.approx(total / DRAWS, rel=1e-5)
 
 
-def test_groups_and_pieces_do_not_matter(
-    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_and_pieces_do_not_matter(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     noisy = draw_masks(CLEAN, 1e-3, seed=3)
     whole = judge(decoder, noisy, group=100, watch=lambda a, b: None)
     monkeypatch.setattr("core.evaluation.nelbo.HEAD_ELEMENTS", VOCABULARY * 3)

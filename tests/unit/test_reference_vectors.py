@@ -48,9 +48,7 @@ class Case:
             }
         )
         self.decoder: Decoder = load(Checkpoint(take_in(scratch)), torch.device("cpu"))
-        self.dense = {
-            m.name: m.linear.weight.detach().clone() for m in self.decoder.all_matrices()
-        }
+        self.dense = {m.name: m.linear.weight.detach().clone() for m in self.decoder.all_matrices()}
 
     def observe(self, *, hold_inputs: bool = True, group: int = 7) -> Observation:
         clean, noised = self.tokens["input_ids"], self.tokens["noised_input_ids"]
