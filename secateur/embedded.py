@@ -153,7 +153,9 @@ def _child_environment(settings: Settings) -> dict[str, str]:
 def _signals() -> Iterator[Asked]:
     """Whether the end was asked for, from now to the end of the block."""
     asked: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is under nohup
+        numbers.append(signal.SIGHUP)
     before = [signal.signal(number, lambda got, _: asked.append(got)) for number in numbers]
     try:
         yield lambda: bool(asked)

@@ -102,7 +102,7 @@ def table_problems(printed: list[str]) -> list[str]:
         for line in printed
         if re.match(r"\s*[│┃]", line)
     ]
-    named = {row[0]: " | ".join(row[1:]) for row in rows if row[0] in ("dense", *METHODS)}
+    named = {row[0]: " | ".join(row[1:]) for row in rows if row and row[0] in ("dense", *METHODS)}
     problems = []
     for name in ("dense", *METHODS):
         cells = named.get(name)

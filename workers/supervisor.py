@@ -171,7 +171,8 @@ def _death(child: Child) -> str:
     """Why a runner ended without a result, in one line."""
     status = child.status or 0
     if status < 0:
-        name = signal.Signals(-status).name
+        names = {number.value: number.name for number in signal.Signals}
+        name = names.get(-status, f"signal {-status}")
         cause = ", as the kernel does when memory runs out" if status == -signal.SIGKILL else ""
         return f"the run's process was killed by {name}{cause}"
     last = f": {child.last_words[-1][:300]}" if child.last_words else ""

@@ -157,11 +157,13 @@ class WorkerSide:
         self, job_id: str, epoch: int, reason: str, now: datetime, *, max_attempts: int
     ) -> State:
         """The run died: queue the job for its next attempt, or fail it after the last one."""
-        return self._release(job_id, epoch, now, moves.Release(reason, True, max_attempts))
+        return self._release(
+            job_id, epoch, now, moves.Release(reason, counts=True, max_attempts=max_attempts)
+        )
 
     def give_back(self, job_id: str, epoch: int, reason: str, now: datetime) -> State:
         """The worker leaves of its own will: queue the job again, as if this run had not been."""
-        return self._release(job_id, epoch, now, moves.Release(reason, False, 0))
+        return self._release(job_id, epoch, now, moves.Release(reason, counts=False))
 
     def _release(self, job_id: str, epoch: int, now: datetime, why: moves.Release) -> State:
         with self._database.write() as session:

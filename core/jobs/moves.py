@@ -18,7 +18,8 @@ class Release:
 
     reason: str
     counts: bool
-    max_attempts: int
+    max_attempts: int = 0
+    """Looked at only where the run counts."""
 
 
 def end(

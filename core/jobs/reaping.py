@@ -85,7 +85,8 @@ class ReaperSide:
             if record is None:
                 return None
             reason = f"worker {record.worker} was not heard of in time"
-            return moves.release(session, record, now, moves.Release(reason, True, max_attempts))
+            why = moves.Release(reason, counts=True, max_attempts=max_attempts)
+            return moves.release(session, record, now, why)
 
     def unswept(self) -> list[Ended]:
         """Ended jobs whose losing runs may have left objects behind."""

@@ -4,7 +4,9 @@ Same report and arrays, same bytes.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,7 +20,7 @@ from core.report.sinks_file import SinkArrays
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-METHODS = {
+MEANINGS = {
     "inputs": {
         "clean": "the layers were watched on clean text",
         "noised": "the layers were watched on the noised text that the model denoises",
@@ -85,7 +87,7 @@ def page(report: Report, pictures: list[Picture]) -> str:
 def _recipe_rows(report: Report) -> list[tuple[str, str, str]]:
     """(setting, value, what it means); settings that the method does not have are left out."""
     return [
-        (name, value, METHODS.get(name, {}).get(value, ""))
+        (name, value, MEANINGS.get(name, {}).get(value, ""))
         for name, value in report.recipe.items()
         if value is not None
     ]
@@ -94,10 +96,9 @@ def _recipe_rows(report: Report) -> list[tuple[str, str, str]]:
 def _cost_rows(report: Report) -> list[tuple[str, str, str]]:
     """(quantity, planned, taken)"""
 
-    def pair(name: str, show: object) -> tuple[str, str]:
+    def pair(name: str, show: Callable[[Any], str]) -> tuple[str, str]:
         values = (getattr(report.plan, name), getattr(report.actual, name))
-        assert callable(show)
-        planned, taken = ("–" if v is None else str(show(v)) for v in values)
+        planned, taken = ("–" if value is None else show(value) for value in values)
         return planned, taken
 
     return [

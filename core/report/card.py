@@ -28,7 +28,7 @@ def model_card(report: Report) -> str:
     parts = [
         _front_matter(report),
         f"# {_plain(_name(report))}, {words.percent(report.sparsity.overall)} pruned",
-        f"{words.verdict(report)}",
+        words.verdict(report),
         "## What was done",
         (
             f"The weights of {_code(report.model.source)} (revision {_code(report.model.revision)}) were"

@@ -117,8 +117,6 @@ def _look() -> Iterator[None]:
                 "axes.titlesize": 10,
                 "axes.titlelocation": "left",
                 "axes.labelsize": 9.5,
-                "legend.fontsize": 9,
-                "legend.frameon": False,
                 **dict.fromkeys(
                     ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color",
                      "ytick.color", "grid.color", "axes.titlecolor"),

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from core.report import heatmaps
+from core.report import heatmaps, words
 from core.report.figures import ACCENT, SECOND, Plot, new_figure, quiet
 from core.report.schema import LayerSinks, Mean, Report
 from core.report.sinks_file import SinkArrays
@@ -143,9 +143,9 @@ def _centroids(arrays: SinkArrays, sample: int) -> Plot:
         axes = figure.subplots()
         ink, faint = mpl.rcParams["text.color"], min(0.6, max(0.15, 5 / len(drawn)))
         for i in drawn:
-            axes.plot(
-                steps, paths[i], color=ink, alpha=faint, linewidth=0.9, marker=".", markersize=2
-            )
+            # A timestep between two without a sink is on no line: only a dot shows it.
+            dot = "" if np.isfinite(paths[i]).all() and len(steps) > 1 else "."
+            axes.plot(steps, paths[i], color=ink, alpha=faint, linewidth=0.9, marker=dot)
         axes.plot(steps, paths[sample], color=ACCENT, linewidth=2.4, marker="o", markersize=4.5)
         axes.set_ylim(-0.03 * positions, 1.03 * positions)
         axes.set_xlabel("timestep t")
@@ -263,5 +263,5 @@ def _block_plot(
         return figure
 
     missing = len(layers) - len(points)
-    note = f" {missing} blocks have no sinks." if missing else ""
+    note = f" {words.plural(missing, 'block')} without sinks left out." if missing else ""
     return Plot(name=name, title=title, caption=caption + note, draw=draw, wide=False)

@@ -1,12 +1,10 @@
 """What every object store promises. Each implementation is one more entry of STORES."""
 
+import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,7 +140,7 @@ class TestKeys:
                 call()
         assert list(store.list("")) == []
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(objects=OBJECTS, data=st.data())
     def test_are_a_sorted_mapping(
         self, make_store: MakeStore, objects: dict[str, bytes], data: st.DataObject
@@ -159,7 +157,7 @@ class TestKeys:
             assume(prefix.rstrip("/").split("/")[-1] not in (".", ".."))
             assert list(store.list(prefix)) == [i for i in expected if i.key.startswith(prefix)]
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(objects=OBJECTS, data=st.data())
     def test_below_a_prefix_are_deleted_and_no_others(
         self, make_store: MakeStore, objects: dict[str, bytes], data: st.DataObject
@@ -186,44 +184,29 @@ def test_check_leaves_no_object(store: ObjectStore) -> None:
     assert list(store.list("")) == []
 
 
-WRITER = """
-import pathlib, runpy, sys, time
-make = runpy.run_path(sys.argv[1])["STORES"][sys.argv[2]]
-store, byte, until = make(pathlib.Path(sys.argv[3])), sys.argv[4].encode(), time.monotonic() + 2
-length = 300_000 + ord(byte)
-while time.monotonic() < until:
-    store.put_bytes("contested/key", byte * length)
-    if byte == b"d":
-        store.delete_prefix("contested")
-"""
-
-
-@pytest.fixture
-def writers(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Four processes that write different values to one key, one of which also deletes it."""
-    name = request.node.callspec.params["make_store"]
-    root = Path(__file__).parents[2]
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", WRITER, __file__, name, str(tmp_path), byte],
-                    cwd=root,
-                    env={**os.environ, "PYTHONPATH": str(root)},
-                )
-            )
-            for byte in "abcd"
-        ]
+def _keep_writing(make_store: MakeStore, folder: Path, byte: bytes) -> None:
+    """For two seconds put values of one repeated byte, whose length tells which byte it must be."""
+    store, until = make_store(folder), time.monotonic() + 2
+    while time.monotonic() < until:
+        store.put_bytes("contested/key", byte * (300_000 + byte[0]))
+        if byte == b"d":
+            store.delete_prefix("contested")
 
 
 def test_concurrent_writers_never_show_half_an_object(
-    store: ObjectStore, writers: list[subprocess.Popen[bytes]]
+    make_store: MakeStore, tmp_path: Path
 ) -> None:
-    seen: set[bytes] = set()
+    """Four processes write different values to one key, and one of them also deletes it."""
+    fork = multiprocessing.get_context("fork")  # a store need not be picklable
+    writers = [
+        fork.Process(target=_keep_writing, args=(make_store, tmp_path, bytes([byte])))
+        for byte in b"abcd"
+    ]
+    for writer in writers:
+        writer.start()
+    store, seen = make_store(tmp_path), set()
     deadline = time.monotonic() + 120
-    while any(writer.poll() is None for writer in writers):
+    while any(writer.is_alive() for writer in writers):
         assert time.monotonic() < deadline
         try:
             value = store.read_bytes("contested/key")
@@ -233,7 +216,7 @@ def test_concurrent_writers_never_show_half_an_object(
         assert value == value[:1] * len(value)
         seen.add(value[:1])
         assert {i.key for i in store.list("")} <= {"contested/key"}
-    assert [writer.returncode for writer in writers] == [0, 0, 0, 0]
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
     assert len(seen) > 1
 
 

@@ -1,11 +1,13 @@
 """`secateur serve` as a person runs it: one process that answers for all it starts."""
 
+import os
 import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,12 +24,13 @@ class Serve:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.output = folder.with_suffix(".out")
+        handle, name = tempfile.mkstemp(suffix=".out", dir=folder.parent)
+        self.output = Path(name)
         environment = clean_environment() | {
             "SECATEUR_RUNNER_ENTRY": "tests.faults.standin:work",
             "SECATEUR_SCAN_SECONDS": "0.5",
         }
-        with self.output.open("wb") as output:
+        with os.fdopen(handle, "wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "secateur.cli", "serve", "--data", folder, "--port", "0"],
                 env=environment,

@@ -1,17 +1,21 @@
 """POST /v1/jobs: what is accepted, and every way to be refused."""
 
+import base64
 import json
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.jobs.states import State
-from tests.served import Served, served
+from secateur.broker import Broker
+from tests.served import NO_BROKER, Served, served
 
 DEEP = b'{"metadata":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
@@ -194,3 +198,31 @@ def test_a_broker_that_never_answers_holds_nobody_up(tmp_path: Path) -> None:
             assert ready.status_code == 503
             assert ready.json()["checks"]["broker"]["ok"] is False
             assert ready.json()["checks"]["database"] == {"ok": True, "why": ""}
+
+
+def test_a_job_rings_at_the_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broker").mkdir()
+    broker = Broker(tmp_path / "broker")
+    # Celery would rather listen to this than to the setting.
+    monkeypatch.setenv("CELERY_BROKER_URL", NO_BROKER)
+    process = broker.start(tmp_path / "broker.log")
+    try:
+        wait_until(broker.answers)
+        with served(tmp_path, broker_url=broker.url) as running:
+            assert running.http.get("/readyz").json()["ready"] is True
+            job_id = running.post(running.spec()).json()["id"]
+            with redis.Redis.from_url(broker.url) as client:
+                wait_until(lambda: client.llen("secateur") == 1)
+                message = json.loads(client.lindex("secateur", 0) or "")
+        assert message["headers"]["task"] == "secateur.look_at"
+        assert json.loads(base64.b64decode(message["body"]))[0] == [job_id]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

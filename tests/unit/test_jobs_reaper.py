@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from api import doorbell
 from core.jobs.migrate import migrate
 from core.jobs.reaping import Ended
 from core.jobs.states import State
@@ -13,7 +14,7 @@ from core.jobs.store import JobStore
 from core.settings import Settings
 from core.spec import parse_spec
 from core.store.local import LocalStore
-from workers.bell import Bell
+from workers.bell import QUEUE, TASK, Bell
 from workers.reaper import Reaper, losing_prefixes
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -107,6 +108,10 @@ def test_a_forgotten_job_is_rung_only_where_no_doorbell_waits(bench: Bench) -> N
     bench.bell.queue = 0
     bench.scan(18)
     assert bench.bell.rung == [job_id]
+
+
+def test_api_and_workers_speak_of_the_same_bell() -> None:
+    assert (doorbell.TASK, doorbell.QUEUE) == (TASK, QUEUE)
 
 
 def test_losing_runs_objects_go_at_the_end_and_never_before(bench: Bench) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from core.errors import BadRequest, DiskFull, OutOfMemory, SecateurError
-from core.progress import Progress, ignore
+from core.progress import ignore
 from core.spec import parse_spec
 from core.store.local import LocalStore
 from tests.faults.farm import clean_environment
@@ -124,9 +124,3 @@ def test_importing_the_worker_leaves_torch_alone() -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'numpy')))"
     )
     subprocess.run([sys.executable, "-c", check], env=clean_environment(), check=True)
-
-
-def test_progress_is_of_the_protocol() -> None:
-    progress = Progress("pruning", 0.5, "x")
-    moved = Moved(phase=progress.phase, fraction=progress.fraction, message=progress.message)
-    assert Moved.model_validate_json(moved.model_dump_json()) == moved

@@ -182,7 +182,7 @@ def test_blocks_without_sinks_are_counted_not_drawn() -> None:
     for layer in document["sinks"]["per_layer"][::2]:
         layer["temporal_variance_relative"] = {"mean": None, "stderr": None}
     plots = {plot.name: plot for plot in all_plots(Report.model_validate(document), arrays)}
-    assert "3 blocks have no sinks" in plots["temporal-variance"].caption
+    assert "3 blocks without sinks" in plots["temporal-variance"].caption
     assert picture(plots["temporal-variance"]).png.startswith(b"\x89PNG")
     for layer in document["sinks"]["per_layer"]:
         layer["temporal_variance_relative"] = {"mean": None, "stderr": None}
