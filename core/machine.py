@@ -32,8 +32,10 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def resident_bytes() -> int:
-    """What this process holds in memory now."""
+def held_bytes(on: torch.device) -> int:
+    """What this process holds now: of the device's memory on CUDA, else of the host's."""
+    if on.type == "cuda":
+        return torch.cuda.memory_allocated(on)
     held: int = psutil.Process().memory_info().rss
     return held
 
@@ -49,6 +51,6 @@ def default_budget(on: torch.device) -> int:
     """Three quarters of what is free, and what this process already holds."""
     if on.type == "cuda":
         free, _ = torch.cuda.mem_get_info(on)
-        return free * 3 // 4
+        return free * 3 // 4 + held_bytes(on)
     free = int(psutil.virtual_memory().available)
-    return free * 3 // 4 + resident_bytes()
+    return free * 3 // 4 + held_bytes(on)

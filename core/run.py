@@ -113,14 +113,13 @@ class _Run:
         self.progress = _Phases(report)
 
     def carry_out(self) -> None:
-        baseline = machine.resident_bytes()
         with self.progress.phase("fetching", 0.02, "reading the model"):
             source = model_folder(self.spec.model.source, self.options.model_roots)
             checkpoint = Checkpoint(take_in(source))
             decoder = load(checkpoint, self.device)
             revision = content_revision(checkpoint.intake)
             prepared = self._prepare(decoder, source)
-        plan = self._plan(decoder, checkpoint, prepared, baseline)
+        plan = self._plan(decoder, checkpoint, prepared)
         with self.progress.phase("analysing", 0.5, "watching attention over the trajectory"):
             seen = self._observe(decoder, prepared, plan)
         with self.progress.phase("pruning", 0.2, f"pruning with {self.spec.method}"):
@@ -163,13 +162,12 @@ class _Run:
             self.spec.evaluation.samples,
         )
 
-    def _plan(
-        self, decoder: Decoder, checkpoint: Checkpoint, prepared: Prepared, baseline: int
-    ) -> Plan:
+    def _plan(self, decoder: Decoder, checkpoint: Checkpoint, prepared: Prepared) -> Plan:
         samples, timesteps, positions = prepared.trajectories.noised.shape
+        weight_bytes = sum(p.end - p.begin for p in checkpoint.places.values())
         work = Workload(
             dimensions=decoder.dimensions,
-            weight_bytes=sum(p.end - p.begin for p in checkpoint.places.values()),
+            weight_bytes=weight_bytes,
             element_bytes=decoder.element_bytes,
             samples=samples,
             timesteps=timesteps,
@@ -180,7 +178,7 @@ class _Run:
             work,
             self.recipe,
             device=self.device.type,
-            baseline_bytes=baseline,
+            baseline_bytes=machine.held_bytes(self.device) - weight_bytes,
             budget=self.options.memory_budget or machine.default_budget(self.device),
         )
         ids = prepared.trajectories.noised[0, :1].expand(plan.group, -1)

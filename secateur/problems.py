@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from core.errors import InvalidSpec, SecateurError, tree
+from core.errors import BadRequest, InvalidSpec, SecateurError, tree
 from core.jobs.views import Job
 
 
@@ -34,7 +34,10 @@ def error_of(response: httpx.Response) -> SecateurError:
             f"{response.url} answered {response.status_code} and no problem document.",
             remedy="Check the server's URL (--url or SECATEUR_URL).",
         )
-    return rebuilt(code, detail, str(problem.get("remedy", "")), problem.get("errors"))
+    remedy, fields = str(problem.get("remedy", "")), problem.get("errors")
+    # Some codes are only known to servers, which say by the status whose fault it is.
+    unknown = BadRequest if response.is_client_error else SecateurError
+    return rebuilt(code, detail, remedy, fields, unknown)
 
 
 def failure_of(job: Job) -> SecateurError | None:
@@ -44,9 +47,15 @@ def failure_of(job: Job) -> SecateurError | None:
     return rebuilt(job.error.code, job.error.message, job.error.remedy)
 
 
-def rebuilt(code: str, message: str, remedy: str, fields: Any = None) -> SecateurError:
-    """An error of the class that has `code`; a code of a newer server becomes the root class."""
-    kind = tree().get(code, SecateurError)
+def rebuilt(
+    code: str,
+    message: str,
+    remedy: str,
+    fields: Any = None,
+    unknown: type[SecateurError] = SecateurError,
+) -> SecateurError:
+    """An error of the class that has `code`, or of the class `unknown`."""
+    kind = tree().get(code, unknown)
     # Some classes compose their message from facts that did not travel.
     error = kind.__new__(kind)
     SecateurError.__init__(error, message, remedy=remedy)

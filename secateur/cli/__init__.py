@@ -1,5 +1,6 @@
 """The `secateur` command. One file a verb; heavy imports wait until a verb needs them."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -54,9 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - a person at a terminal gets a line, not a traceback
-        if "--debug" in (arguments or sys.argv):
-            traceback.print_exc()
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        if os.environ.get("SECATEUR_LOG_LEVEL") == "DEBUG":
+            traceback.print_exc()
+        else:
+            print("SECATEUR_LOG_LEVEL=DEBUG shows where it came from.", file=sys.stderr)
         sys.exit(1)
 
 

@@ -15,41 +15,14 @@ from core.errors import SecateurError
 from core.processes import environment, python
 from secateur.broker import free_port
 from secateur.children import start
+from secateur.cli._signals import held_back
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 30.0
 
 
 class ServerDied(SecateurError):
     code = "server-died"
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Within, SIGTERM and SIGHUP raise KeyboardInterrupt as SIGINT does, so `finally` runs."""
-    previous = {each: signal.signal(each, signal.default_int_handler) for each in SIGNALS}
-    try:
-        yield
-    finally:
-        for each, handler in previous.items():
-            signal.signal(each, handler)
-
-
-@contextmanager
-def held_back() -> Iterator[None]:
-    """Signals that arrive within are raised at its end: nothing in here is cut in half."""
-    arrived: list[int] = []
-    previous = {
-        each: signal.signal(each, lambda number, _: arrived.append(number)) for each in SIGNALS
-    }
-    try:
-        yield
-    finally:
-        for each, handler in previous.items():
-            signal.signal(each, handler)
-    if arrived:
-        raise KeyboardInterrupt
 
 
 @contextmanager

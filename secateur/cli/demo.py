@@ -40,7 +40,8 @@ def demo(
 
     from secateur.cli._comparison import comparison
     from secateur.cli._output import note, result
-    from secateur.cli._server import interruptible, own_server
+    from secateur.cli._server import own_server
+    from secateur.cli._signals import interruptible
     from secateur.client import Client
 
     folder = fresh_folder(data)

@@ -1,6 +1,5 @@
 """`secateur prune`: the engine in this process, without server, database or broker."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +40,7 @@ def prune(
     from core.spec import parse_spec
     from secateur.cli._output import show_json
     from secateur.cli._settings import load_settings
+    from secateur.cli._signals import interruptible
     from secateur.cli._spec import Typed, spec_data
 
     typed = Typed(model, method, sparsity, pattern, calibration, samples, sequence_length, seed)
@@ -55,9 +55,8 @@ def prune(
         memory_budget=budget,
         replace=force,
     )
-    # Terminated is interrupted: what is half-written is taken away.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    _with_progress(parsed.method, lambda watch: engine.execute(parsed, out, options, watch))
+    with interruptible():  # so that what is half-written is taken away
+        _with_progress(parsed.method, lambda watch: engine.execute(parsed, out, options, watch))
     report = _report(out)
     if json:
         show_json({"out": str(out), **report.model_dump(mode="json", exclude={"sinks"})})

@@ -171,6 +171,7 @@ FOREIGN = [
     {"Origin": "http://evil.com"},
     {"Origin": "null"},
     {"Origin": "http://127.0.0.1:1"},
+    {"Origin": "http://["},
 ]
 
 
