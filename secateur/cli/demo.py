@@ -23,8 +23,8 @@ def spec_of(method: str) -> dict[str, Any]:
         "model": {"source": "example:kjv-dlm"},
         "method": method,
         "sparsity": 0.5,
-        "calibration": {"samples": 64, "sequence_length": 256},
-        "evaluation": {"samples": 48},
+        "calibration": {"samples": 48, "sequence_length": 256},
+        "evaluation": {"samples": 32},
         "metadata": {"from": "demo"},
     }
 
