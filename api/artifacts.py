@@ -6,7 +6,7 @@ from typing import Annotated, BinaryIO, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from api import openapi
@@ -156,8 +156,13 @@ def read_report(
     file = found.files.get(_REPORTS[kind])
     if file is None:
         raise ArtifactNotFound(f"job {job_id} left no {_REPORTS[kind]}.")
+    if kind == "text/html" and request.headers.get("sec-fetch-mode") == "navigate":
+        # The page links to the files beside it, so a browser has to be where they are.
+        return RedirectResponse(
+            f"artifacts/{file.name}", headers={"Vary": "Accept, Sec-Fetch-Mode"}
+        )
     response = serve(request, store, found.key(file), file)
-    response.headers["Vary"] = "Accept"
+    response.headers["Vary"] = "Accept, Sec-Fetch-Mode"
     return response
 
 

@@ -3,9 +3,6 @@
 import os
 from pathlib import Path
 
-# Tiny matrices on several threads wait for each other longer than they compute; children inherit it.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import pytest
 
 from tests.checkpoints import tiny_llada

@@ -149,15 +149,15 @@ def drift(sinks: SinkFacts) -> float | None:
 def drift_text(sinks: SinkFacts) -> str:
     share = drift(sinks)
     if len(sinks.timesteps) < 2:
-        return "with a single timestep nothing can be said of how its attention sinks drift"
+        return "with a single timestep nothing can be said of how the model's attention sinks drift"
     if share is None:
-        return "no attention sink stood out in it, so nothing can be said of their drift"
+        return "no attention sink stood out, so nothing can be said of their drift"
     far = f"{significant(share * sinks.positions, 2)} positions ({percent(share)} of the length)"
     if share == 0:
-        return "its attention sinks never move"
+        return "the model's attention sinks never move"
     if share < STILL:
-        return f"its attention sinks stay put, within ±{NNBSP}{far}"
-    return f"its attention sinks drift by ±{NNBSP}{far}"
+        return f"the model's attention sinks stay put, within ±{NNBSP}{far}"
+    return f"the model's attention sinks drift by ±{NNBSP}{far}"
 
 
 def tiles(report: Report) -> list[Tile]:
