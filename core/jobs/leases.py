@@ -147,12 +147,6 @@ class WorkerSide:
             record = _owned(session, job_id, epoch)
             return moves.end(session, record, State.FAILED, now, failure)
 
-    def cancelled(self, job_id: str, epoch: int, now: datetime) -> State:
-        """End the job because its cancellation was asked for."""
-        with self._database.write() as session:
-            record = _owned(session, job_id, epoch)
-            return moves.end(session, record, State.CANCELLED, now)
-
     def requeue(
         self, job_id: str, epoch: int, reason: str, now: datetime, *, max_attempts: int
     ) -> State:

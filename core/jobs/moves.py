@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from core.errors import WorkerLost
 from core.jobs import events
 from core.jobs.records import JobRecord
 from core.jobs.states import TERMINAL, State, check_move
@@ -49,7 +50,7 @@ def release(session: Session, record: JobRecord, now: datetime, why: Release) ->
         return end(session, record, State.CANCELLED, now)
     if why.counts and record.attempt >= why.max_attempts:
         failure = Failure(
-            code="worker-lost",
+            code=WorkerLost.code,
             message=f"attempt {record.attempt} of {why.max_attempts} ended early: {why.reason}",
             remedy="Look into the worker's log. If its memory ran out, lower SECATEUR_MEMORY_BUDGET"
             " or use a larger machine; then post the job again.",

@@ -6,7 +6,7 @@ names, order, shapes, dtypes, metadata and shard map are the input's by construc
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,3 @@ def check_finite(name: str, tensor: Tensor) -> None:
     if not bool(torch.isfinite(tensor).all()):
         bad = int((~torch.isfinite(tensor)).sum())
         raise BrokenCheckpoint(f"{name} holds {bad} values that are NaN or infinite.")
-
-
-def weight_bytes(checkpoint: Checkpoint, names: Iterable[str]) -> int:
-    return sum(checkpoint.places[n].end - checkpoint.places[n].begin for n in names)

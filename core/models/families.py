@@ -11,7 +11,6 @@ from typing import Any, Literal
 from core.errors import UnsupportedModel
 
 Role = Literal["q", "k", "v", "o", "gate", "up", "down"]
-ROLES: tuple[Role, ...] = ("q", "k", "v", "o", "gate", "up", "down")
 
 SHARED_INPUT: dict[Role, Role] = {"k": "q", "v": "q", "up": "gate"}
 """Matrices that read the same input as another of their block: measured once."""

@@ -183,7 +183,6 @@ def _refused(jobs: JobStore, job_id: str) -> None:
         lambda: jobs.log(job_id, 1, "stale", NOW),
         lambda: jobs.succeed(job_id, 1, "jobs/x/1/manifest.json", NOW),
         lambda: jobs.fail(job_id, 1, failure, NOW),
-        lambda: jobs.cancelled(job_id, 1, NOW),
         lambda: jobs.requeue(job_id, 1, "stale", NOW, max_attempts=3),
         lambda: jobs.give_back(job_id, 1, "stale", NOW),
     ]
@@ -247,7 +246,7 @@ def test_cancelling_before_during_and_after(jobs: JobStore) -> None:
     assert jobs.claim(waiting, "worker", NOW, LEASE) is None
 
 
-@pytest.mark.parametrize("ending", ["succeed", "fail", "cancelled", "requeue", "give_back", "reap"])
+@pytest.mark.parametrize("ending", ["succeed", "fail", "requeue", "give_back", "reap"])
 def test_a_cancelled_run_ends_as_cancelled_however_it_ended(jobs: JobStore, ending: str) -> None:
     job_id = queued(jobs)
     claimed(jobs, job_id)
@@ -257,8 +256,6 @@ def test_a_cancelled_run_ends_as_cancelled_however_it_ended(jobs: JobStore, endi
             jobs.succeed(job_id, 1, "key", NOW)
         case "fail":
             jobs.fail(job_id, 1, Failure(code="internal", message="no"), NOW)
-        case "cancelled":
-            jobs.cancelled(job_id, 1, NOW)
         case "requeue":
             jobs.requeue(job_id, 1, "killed", NOW, max_attempts=3)
         case "give_back":

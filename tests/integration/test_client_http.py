@@ -84,10 +84,16 @@ def test_lists_run_over_all_pages(server: Served, client: Client) -> None:
     assert {job.id for job in listed} == made
 
 
+def end_as_cancelled(server: Served, job_id: str, epoch: int) -> None:
+    """What a worker does with a run that was asked to stop."""
+    server.jobs.cancel("default", job_id, NOW)
+    server.jobs.give_back(job_id, epoch, "asked to stop", NOW)
+
+
 def test_waiting_ends_with_the_job(server: Served, client: Client) -> None:
     job_id = server.submit()
     epoch = server.claim(job_id)
-    finish = threading.Timer(0.7, server.jobs.cancelled, [job_id, epoch, NOW])
+    finish = threading.Timer(0.7, end_as_cancelled, [server, job_id, epoch])
     with pytest.raises(WaitedTooLong):
         client.wait(job_id, timeout=0)
     finish.start()
@@ -98,7 +104,7 @@ def test_waiting_ends_with_the_job(server: Served, client: Client) -> None:
 def test_events_are_followed_to_the_last(server: Served, client: Client) -> None:
     job_id = server.running()
     epoch = server.jobs.get("default", job_id).epoch
-    cancel = threading.Timer(0.7, server.jobs.cancelled, [job_id, epoch, NOW])
+    cancel = threading.Timer(0.7, end_as_cancelled, [server, job_id, epoch])
     cancel.start()
     seen = [event.id for event in client.events(job_id)]
     cancel.join()

@@ -80,7 +80,6 @@ OWNERS_ONLY: dict[str, Callable[[Step], object]] = {
         s.job_id, s.epoch, f"jobs/{s.job_id}/{s.epoch}/manifest.json", s.now
     ),
     "fail": lambda s: s.jobs.fail(s.job_id, s.epoch, Failure(code="internal", message="no"), s.now),
-    "cancelled": lambda s: s.jobs.cancelled(s.job_id, s.epoch, s.now),
     "requeue": lambda s: s.jobs.requeue(s.job_id, s.epoch, "died", s.now, max_attempts=3),
     "give_back": lambda s: s.jobs.give_back(s.job_id, s.epoch, "leaving", s.now),
 }
