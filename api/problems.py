@@ -197,7 +197,8 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
             remedy="Search the server's log for the id in `instance`.",
         )
         masked.__cause__ = error
-        return problem_response(masked)
+        # The server drops the connection after this: a client that kept it would be cut off.
+        return problem_response(masked, {"Connection": "close"})
 
 
 def _routing_error(request: Request, error: HTTPException) -> SecateurError:

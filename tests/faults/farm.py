@@ -52,7 +52,7 @@ class Farm:
             "STORE_URL": f"file://{self.folder}/store",
             "WORK_DIR": f"{self.folder}/work",
             "RUNNER_ENTRY": "tests.faults.standin:work",
-            "LEASE_SECONDS": "2",
+            "LEASE_SECONDS": "6",
             "HEARTBEAT_SECONDS": "0.5",
             "SCAN_SECONDS": "0.5",
             "CANCEL_GRACE_SECONDS": "1",

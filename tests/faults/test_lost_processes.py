@@ -39,7 +39,7 @@ def test_a_job_runs_whose_doorbell_was_lost(staffed: Farm) -> None:
 
 
 def test_the_runner_is_killed(staffed: Farm) -> None:
-    job_id = staffed.post(seconds="2")
+    job_id = staffed.post(seconds="4")
     staffed.await_progress(job_id)
     runner_of(staffed.workers[0]).kill()
     assert_succeeded_once(staffed, job_id)

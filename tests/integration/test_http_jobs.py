@@ -225,6 +225,7 @@ def test_a_bug_is_answered_without_its_traceback(
     with caplog.at_level(logging.ERROR):
         answer = server.http.get("/v1/jobs/job_0123456789abcdef01234567")
     problem = refused(answer, 500, "internal")
+    assert answer.headers["connection"] == "close"
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
     assert problem["instance"] in caplog.text
