@@ -48,6 +48,7 @@ def main() -> None:
     timesteps = Calibration().timesteps[:8]
     samples = max(1, args.sequences // len(timesteps))
     clean = torch.randint(60, (samples, shape.context), generator=rng)
+    assert shape.mask_token is not None
     trajectories = forward_noise(clean, timesteps, 50, 1e-3, shape.mask_token, 0)
     bare(decoder, trajectories)
     watched(decoder, trajectories)

@@ -82,7 +82,7 @@ def fill_in(decoder: Decoder, ids: Tensor, steps: int = 24) -> Tensor:
 
 def twin() -> Decoder:
     """The AR model: the same table of names with Llama's own, and causal attention."""
-    family = replace(LLADA, name="llama", bidirectional=False)
+    family = replace(LLADA, name="llama", attention="causal")
     return build(family, DIMENSIONS, load_file(SHIPPED / "kjv-ar" / "model.safetensors"))
 
 

@@ -21,19 +21,29 @@ def corrupt(ids: Tensor, rate: float, mask_id: int, rng: Generator) -> Tensor:
 class Trajectories:
     """Calibration sequences beside their noised versions.
 
-    clean (samples, positions), noised (samples, timesteps, positions), both int64 on the host;
-    timesteps holds the t of each noised version.
+    Everything lies on the host, clean as (samples, positions) int64, noised as (samples, timesteps,
+    positions) int64; the timesteps of a sample are in order of growing noise.
     """
 
     clean: Tensor
     noised: Tensor
+    masked: Tensor
+    """(samples, timesteps, positions) bool: which positions were corrupted."""
+    rates: Tensor
+    """(samples, timesteps) float32: the probability with which each position was corrupted."""
+    weights: Tensor
+    """(samples, timesteps) float32: λ, what the timestep counts for in statistics."""
     timesteps: tuple[int, ...]
-    mask_id: int
+    """The t of each noised version, 0 for the clean sequence itself."""
 
-    @property
-    def masked(self) -> Tensor:
-        """(samples, timesteps, positions) bool: where the mask token stands."""
-        return self.noised == self.mask_id
+    @classmethod
+    def recorded(
+        cls, clean: Tensor, noised: Tensor, timesteps: tuple[int, ...], mask_id: int
+    ) -> "Trajectories":
+        """A trajectory that was recorded elsewhere; its rates are the shares that are masked."""
+        masked = noised == mask_id
+        rates = masked.float().mean(-1)
+        return cls(clean, noised, masked, rates, torch.ones_like(rates), timesteps)
 
 
 def forward_noise(
@@ -48,4 +58,6 @@ def forward_noise(
             for ids in clean
         ]
     )
-    return Trajectories(clean, noised, timesteps, mask_id)
+    masked = noised == mask_id
+    rates = torch.tensor([mask_rate(t, steps, eps) for t in timesteps]).expand(len(clean), -1)
+    return Trajectories(clean, noised, masked, rates, torch.ones_like(rates), timesteps)

@@ -126,11 +126,15 @@ def _from_tokens(
             f"the recorded trajectory has {recorded.shape[1]} timesteps; diffusion_steps and "
             f"sample_interval ask for {len(calibration.timesteps)}."
         )
-    trajectories = Trajectories(clean, recorded, calibration.timesteps, dimensions.mask_token)
+    assert dimensions.mask_token is not None
+    trajectories = Trajectories.recorded(
+        clean, recorded, calibration.timesteps, dimensions.mask_token
+    )
     return Prepared(trajectories, spare, named, tuple(warnings))
 
 
 def _noise(calibration: Calibration, clean: Tensor, dimensions: Dimensions) -> Trajectories:
+    assert dimensions.mask_token is not None
     return forward_noise(
         clean,
         calibration.timesteps,

@@ -58,6 +58,7 @@ def judge(decoder: Decoder, noisy: NoisyTokens, *, group: int, watch: Watch) -> 
     choices = []
     sequences = noisy.clean.repeat_interleave(draws, dim=0)
     masked = noisy.masked.flatten(0, 1)
+    assert decoder.dimensions.mask_token is not None
     for begin in range(0, len(sequences), group):
         part = slice(begin, begin + group)
         where = masked[part]

@@ -73,7 +73,7 @@ def _dimensions(config: Mapping[str, Any], family: Family) -> Dimensions:
         raise BrokenCheckpoint(
             f"config.json: width {width}, {heads} heads and {found.kv_heads} key/value heads do not divide."
         )
-    if found.mask_token >= found.vocabulary:
+    if found.mask_token is not None and found.mask_token >= found.vocabulary:
         raise BrokenCheckpoint(
             f"config.json: mask token {found.mask_token} lies outside the vocabulary of {found.vocabulary}."
         )

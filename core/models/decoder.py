@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +11,26 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from core.models import attention
 from core.models.checkpoint import Checkpoint, check_finite
 from core.models.config import read_config
-from core.models.families import MODULES, Dimensions, Family, Role
+from core.models.families import INPUT_OF, MODULES, Dimensions, Family, Role
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """One prunable matrix of one block; `name` is the checkpoint's own."""
+    """One prunable matrix of one block."""
 
     block: int
     role: Role
     name: str
+    """The checkpoint's own tensor name."""
     linear: nn.Linear
+    source: str
+    """Names what the matrix reads: matrices with the same source share one input."""
+    dtype: torch.dtype
+    """What the checkpoint stores it in; the decoder may compute in a wider one."""
+    expert: int | None = None
+    """Which expert of its block it belongs to; None outside of experts."""
+    rows: tuple[int, int] | None = None
+    """The rows of the tensor `name` that this is; None where it is the whole tensor."""
 
 
 class Decoder:
@@ -58,7 +67,9 @@ class Decoder:
                 block,
                 role,
                 self.family.matrix_name(block, role),
-                self.blocks[block].get_submodule(MODULES[role]),  # type: ignore[arg-type]
+                linear := cast("nn.Linear", self.blocks[block].get_submodule(MODULES[role])),
+                f"{block}.{INPUT_OF[role]}",
+                linear.weight.dtype,
             )
             for role in self.family.matrices
         ]

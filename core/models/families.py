@@ -12,8 +12,11 @@ from core.errors import UnsupportedModel
 
 Role = Literal["q", "k", "v", "o", "gate", "up", "down"]
 
-SHARED_INPUT: dict[Role, Role] = {"k": "q", "v": "q", "up": "gate"}
-"""Matrices that read the same input as another of their block: measured once."""
+INPUT_OF: dict[Role, str] = {
+    "q": "attention", "k": "attention", "v": "attention", "o": "mixed",
+    "gate": "ffn", "up": "ffn", "down": "gated",
+}  # fmt: skip
+"""What a matrix reads. Matrices of a block that read the same are measured once."""
 
 MODULES: dict[Role, str] = {
     "q": "self_attn.q_proj",
@@ -41,7 +44,8 @@ class Dimensions:
     norm_eps: float
     rope_theta: float
     tied: bool
-    mask_token: int
+    mask_token: int | None
+    """None for autoregressive families."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,11 @@ class Family:
     model_type: str
     architectures: tuple[str, ...]
     decoder: Literal["llama"]
-    bidirectional: bool
+    attention: Literal["bidirectional", "causal", "block-causal"]
+    process: Literal["llada", "dream", "uniform"]
+    """How calibration sequences are noised; `uniform` replaces tokens where there is no mask token."""
+    shifted: bool
+    """Whether the logits that predict position i stand at i − 1."""
     keys: Mapping[str, str]
     """Field of `Dimensions` → the config key that holds it."""
     required: Mapping[str, tuple[object, ...]]
@@ -65,6 +73,10 @@ class Family:
     """Our names of all other tensors → checkpoint names."""
     head: tuple[str, str]
     """Our and the checkpoint's name of the output head; absent where embeddings are tied."""
+
+    @property
+    def bidirectional(self) -> bool:
+        return self.attention != "causal"
 
     def tensor_names(self, dimensions: Dimensions) -> dict[str, str]:
         """Decoder parameter name → checkpoint tensor name, for every tensor there must be."""
@@ -88,7 +100,9 @@ LLADA = Family(
     model_type="llada",
     architectures=("LLaDAModelLM",),
     decoder="llama",
-    bidirectional=True,
+    attention="bidirectional",
+    process="llada",
+    shifted=False,
     keys={
         "vocabulary": "embedding_size",
         "width": "d_model",

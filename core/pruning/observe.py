@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from core.calibration.noise import Trajectories
 from core.models import attention
 from core.models.decoder import Decoder, Matrix
-from core.models.families import SHARED_INPUT
 from core.pruning.statistics import DiscountedNorms
 from core.sinks.scores import soft_sink
 from core.spec import Sinks
@@ -36,11 +35,10 @@ class Observation:
 
 
 def input_owners(matrices: list[Matrix]) -> dict[str, list[Matrix]]:
-    """Matrices grouped by the input they share, under the name of the one that is watched."""
-    names = {m.role: m.name for m in matrices}
+    """Matrices grouped by the input they share, under its name."""
     groups: dict[str, list[Matrix]] = {}
     for matrix in matrices:
-        groups.setdefault(names[SHARED_INPUT.get(matrix.role, matrix.role)], []).append(matrix)
+        groups.setdefault(matrix.source, []).append(matrix)
     return groups
 
 

@@ -52,8 +52,10 @@ class Case:
 
     def observe(self, *, hold_inputs: bool = True, group: int = 7) -> Observation:
         clean, noised = self.tokens["input_ids"], self.tokens["noised_input_ids"]
-        trajectories = Trajectories(
-            clean, noised, self.spec.calibration.timesteps, self.decoder.dimensions.mask_token
+        mask_token = self.decoder.dimensions.mask_token
+        assert mask_token is not None
+        trajectories = Trajectories.recorded(
+            clean, noised, self.spec.calibration.timesteps, mask_token
         )
         return observe(
             self.decoder,
