@@ -11,7 +11,7 @@ from api.problems import documented
 from core.errors import InvalidSpec
 from core.examples import EXAMPLES
 from core.models.families import FAMILIES
-from core.spec import AVAILABLE_METHODS, METHOD_ROWS, METHODS, Method
+from core.recipes import METHODS, Method
 
 router = APIRouter(
     prefix="/v1",
@@ -36,6 +36,7 @@ SUMMARIES: Final[dict[Method, str]] = {
 class RecipeRow(BaseModel):
     """The method's row of the recipe table; null where it looks at no inputs."""
 
+    score: str
     inputs: str | None
     order: str | None
     sinks: str | None
@@ -44,7 +45,6 @@ class RecipeRow(BaseModel):
 class MethodEntry(BaseModel):
     name: str
     summary: str
-    available: bool = Field(description="whether this version carries it out")
     recipe: RecipeRow
 
 
@@ -83,8 +83,12 @@ class FamilyList(BaseModel):
                 {
                     "name": "wanda",
                     "summary": SUMMARIES["wanda"],
-                    "available": True,
-                    "recipe": {"inputs": "clean", "order": "sequential", "sinks": "keep"},
+                    "recipe": {
+                        "score": "wanda",
+                        "inputs": "clean",
+                        "order": "sequential",
+                        "sinks": "keep",
+                    },
                 }
             ]
         },
@@ -96,12 +100,11 @@ async def list_methods() -> MethodList:
             MethodEntry(
                 name=name,
                 summary=SUMMARIES[name],
-                available=name in AVAILABLE_METHODS,
                 recipe=RecipeRow(
-                    **dict(zip(("inputs", "order", "sinks"), METHOD_ROWS[name], strict=True))
+                    score=row.score, inputs=row.inputs, order=row.order, sinks=row.sinks
                 ),
             )
-            for name in METHODS
+            for name, row in METHODS.items()
         ]
     )
 

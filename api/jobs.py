@@ -27,8 +27,9 @@ from core.errors import (
 )
 from core.jobs.states import State
 from core.jobs.views import EventPage, Job, JobPage
+from core.recipes import Method
 from core.sources import model_folder, text_path
-from core.spec import Method, parse_spec
+from core.spec import parse_spec
 
 _METADATA: Final = "metadata."
 _METADATA_KEY: Final = re.compile(r"[\w.-]{1,64}")

@@ -19,6 +19,7 @@ from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in
 from core.pruning.observe import observe
+from core.recipes import METHODS
 from core.spec import Calibration, Sinks
 
 GROUP = 16
@@ -32,7 +33,7 @@ def bare(decoder: Decoder, trajectories: Trajectories) -> None:
 
 def watched(decoder: Decoder, trajectories: Trajectories) -> None:
     observe(
-        decoder, trajectories, Sinks(), with_norms=True, hold_inputs=True, group=GROUP,
+        decoder, trajectories, Sinks(), held_for=METHODS["sink-wanda"], group=GROUP,
         watch=lambda *_: None,
     )  # fmt: skip
 

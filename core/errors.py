@@ -17,6 +17,8 @@ SecateurError
 │   ├── UnsafeModel          pickle, remote code, links that leave the folder
 │   ├── UnsupportedModel     a family or config key we do not know
 │   └── BrokenCheckpoint     missing tensors, wrong shapes, NaN
+├── PruningError             the numbers do not allow it                         exit 3
+│   └── SingularHessian
 ├── DataError                the calibration text cannot be used                 exit 3
 │   ├── TextNotFound
 │   ├── TextTooShort
@@ -128,6 +130,21 @@ class UnsupportedModel(ModelError):
 
 class BrokenCheckpoint(ModelError):
     code = "broken-checkpoint"
+
+
+class PruningError(SecateurError):
+    code = "pruning"
+    exit_status = 3
+
+
+class SingularHessian(PruningError):
+    code = "singular-hessian"
+
+    def __init__(self, matrix: str, damping: float) -> None:
+        super().__init__(
+            f"{matrix}: the Hessian of its inputs is singular at damping {damping:g}.",
+            remedy="Raise recipe.damping, or give more calibration samples.",
+        )
 
 
 class DataError(SecateurError):

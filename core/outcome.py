@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from core.calibration.prepare import Prepared
 from core.evaluate import Judged
-from core.models.decoder import Decoder
 from core.pruning.observe import Observation
 from core.pruning.plan import Plan, forward_flops
-from core.pruning.recipes import Recipe
+from core.recipes import Recipe
 from core.report import build, card, facts, sinks_file
 from core.report.schema import Cost, ModelFacts, Quality, Report
 from core.sinks.statistics import SinkDynamics
 from core.spec import JobSpec
+from core.stages import Loaded, Removed
 from core.store import manifest
 
 PACKAGES = ("secateur", "torch", "transformers", "safetensors", "tokenizers", "numpy")
@@ -26,14 +25,11 @@ class Outcome:
 
     spec: JobSpec
     recipe: Recipe
-    revision: str
-    decoder: Decoder
-    prepared: Prepared
+    loaded: Loaded
     plan: Plan
     seen: Observation
-    removed: dict[str, tuple[tuple[int, int], int]]
+    removed: Removed
     judged: Judged
-    left_out: tuple[Path, ...]
     seconds: dict[str, float]
     peak_bytes: int
 
@@ -42,7 +38,7 @@ def write_folder(outcome: Outcome, folder: Path) -> None:
     """Write report/, the model card and, last, manifest.json beside the finished model/."""
     report, dynamics = make_report(outcome)
     (folder / "report").mkdir()
-    trajectories = outcome.prepared.trajectories
+    trajectories = outcome.loaded.prepared.trajectories
     arrays = sinks_file.SinkArrays.make(
         mass=outcome.seen.mass.numpy(),
         masked=trajectories.masked.numpy(),
@@ -77,14 +73,14 @@ def _put_card(report: Report, model: Path) -> None:
 def make_report(outcome: Outcome) -> tuple[Report, SinkDynamics]:
     """The document, and the sink dynamics that its plots are drawn from."""
     spec, judged, plan = outcome.spec, outcome.judged, outcome.plan
-    trajectories = outcome.prepared.trajectories
+    trajectories = outcome.loaded.prepared.trajectories
     sinks, dynamics = facts.sink_facts(
         outcome.seen.mass, trajectories.masked, trajectories.timesteps, spec.sinks
     )
     report = Report(
         job=spec.model_dump(mode="json"),
         model=_model_facts(outcome),
-        recipe=outcome.recipe.as_dict(spec.recipe.allocation),
+        recipe=facts.recipe_facts(outcome.recipe, spec.recipe),
         plan=Cost(
             peak_bytes=plan.peak_bytes,
             seconds=plan.seconds,
@@ -92,7 +88,7 @@ def make_report(outcome: Outcome) -> tuple[Report, SinkDynamics]:
             forwards=plan.forwards,
         ),
         actual=_actual(outcome),
-        sparsity=facts.sparsity_facts(outcome.removed),
+        sparsity=facts.sparsity_facts(outcome.removed.matrices, outcome.removed.shares),
         sinks=sinks,
         quality=_quality(outcome),
         speed=facts.speed_facts(judged.timing) if judged.timing else None,
@@ -104,23 +100,23 @@ def make_report(outcome: Outcome) -> tuple[Report, SinkDynamics]:
 
 
 def _actual(outcome: Outcome) -> Cost:
-    decoder = outcome.decoder
+    decoder = outcome.loaded.decoder
     forwards = decoder.block_sequences / decoder.dimensions.blocks
-    positions = outcome.prepared.trajectories.clean.shape[1]
+    positions = outcome.loaded.prepared.trajectories.clean.shape[1]
     return Cost(
         peak_bytes=outcome.peak_bytes,
         seconds=sum(outcome.seconds.values()),
-        flops=forwards * forward_flops(decoder.dimensions, positions),
+        flops=forwards * forward_flops(decoder.dimensions, positions) + outcome.plan.solver_flops,
         forwards=round(forwards),
         seconds_by_phase=outcome.seconds,
     )
 
 
 def _model_facts(outcome: Outcome) -> ModelFacts:
-    decoder, dimensions = outcome.decoder, outcome.decoder.dimensions
+    decoder, dimensions = outcome.loaded.decoder, outcome.loaded.decoder.dimensions
     return ModelFacts(
         source=outcome.spec.model.source,
-        revision=outcome.revision,
+        revision=outcome.loaded.revision,
         family=decoder.family.name,
         parameters=decoder.parameters,
         blocks=dimensions.blocks,
@@ -134,7 +130,7 @@ def _quality(outcome: Outcome) -> Quality:
     noisy, dense, pruned = judged.noisy, judged.dense, judged.pruned
     if noisy is None or dense is None or pruned is None:
         return Quality(nelbo=None, agreement=None)
-    text = outcome.prepared.evaluation_text
+    text = outcome.loaded.prepared.evaluation_text
     return Quality(
         nelbo=facts.nelbo_facts(noisy, dense, pruned, text) if asked.nelbo else None,
         agreement=facts.agreement_facts(noisy, dense, pruned) if asked.agreement else None,
@@ -142,12 +138,19 @@ def _quality(outcome: Outcome) -> Quality:
 
 
 def _warnings(outcome: Outcome) -> list[str]:
-    warnings = list(outcome.prepared.warnings)
-    if outcome.left_out:
-        names = ", ".join(file.as_posix() for file in outcome.left_out)
+    warnings = list(outcome.loaded.prepared.warnings)
+    left_out = outcome.loaded.checkpoint.intake.left_out
+    if left_out:
+        names = ", ".join(file.as_posix() for file in left_out)
         warnings.append(f"other copies of the dense weights were left out: {names}")
-    if outcome.recipe.one_shot and not outcome.plan.hold_inputs:
+    if outcome.recipe.norms_with_mass and not outcome.plan.hold_inputs:
         warnings.append(
             "inputs did not fit the memory budget: each calibration sequence was run twice"
+        )
+    unreached = outcome.removed.unreached
+    if unreached:
+        warnings.append(
+            f"{len(unreached)} expert matrices were reached by no calibration token and pruned by "
+            f"magnitude, the first is {unreached[0]}; more calibration text would reach more"
         )
     return warnings

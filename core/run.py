@@ -9,39 +9,27 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, perf_counter
 
 import torch
 
 from core import evaluate, machine
-from core.calibration.prepare import Prepared, prepare
 from core.errors import DiskFull, OutOfMemory, OutputExists
-from core.evaluation import speed
-from core.models.checkpoint import Checkpoint, CheckpointWriter
-from core.models.decoder import Decoder, load
-from core.models.intake import content_revision, take_in
+from core.models.checkpoint import Checkpoint
+from core.models.intake import take_in
 from core.outcome import Outcome, write_folder
-from core.progress import Phase, Progress, Report
-from core.pruning.engine import Pruned, prune
-from core.pruning.observe import Observation, observe
-from core.pruning.plan import Plan, Workload, forward_flops, make_plan
-from core.pruning.recipes import Recipe
-from core.sources import Roots, model_folder, text_path
+from core.phases import Phases
+from core.progress import Report
 from core.spec import JobSpec
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """Where and with what a run may work."""
-
-    device: str = "auto"
-    threads: int | None = None
-    memory_budget: int | None = None
-    model_roots: Roots = None
-    replace: bool = False
-    """Whether an existing output folder gives way once the new one is complete."""
+from core.stages import (
+    RunOptions,
+    fetch,
+    measure,
+    plan_run,
+    prune_into,
+    share_out,
+    watch_sinks,
+)
 
 
 def execute(spec: JobSpec, out: Path, options: RunOptions, report: Report) -> None:
@@ -62,7 +50,7 @@ def execute(spec: JobSpec, out: Path, options: RunOptions, report: Report) -> No
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
         try:
             partial.chmod(0o755)
-            _Run(spec, partial, options, report).carry_out()
+            _carry_out(spec, partial, options, Phases(report))
             _put_in_place(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -102,154 +90,43 @@ def _put_in_place(partial: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-class _Run:
-    """The state of one run, phase by phase."""
-
-    def __init__(self, spec: JobSpec, partial: Path, options: RunOptions, report: Report) -> None:
-        self.spec, self.partial, self.options = spec, partial, options
-        self.recipe = Recipe.of(spec)
-        self.device = machine.device(options.device)
-        machine.set_threads(options.threads)
-        self.progress = _Phases(report)
-
-    def carry_out(self) -> None:
-        with self.progress.phase("fetching", 0.02, "reading the model"):
-            source = model_folder(self.spec.model.source, self.options.model_roots)
-            checkpoint = Checkpoint(take_in(source))
-            decoder = load(checkpoint, self.device)
-            revision = content_revision(checkpoint.intake)
-            prepared = self._prepare(decoder, source)
-        plan = self._plan(decoder, checkpoint, prepared)
-        with self.progress.phase("analysing", 0.5, "watching attention over the trajectory"):
-            seen = self._observe(decoder, prepared, plan)
-        with self.progress.phase("pruning", 0.2, f"pruning with {self.spec.method}"):
-            removed = self._prune(decoder, checkpoint, prepared, plan, seen)
-        with self.progress.phase("evaluating", 0.24, "judging dense and pruned"):
-            judged = evaluate.judge_both(
-                decoder,
-                dense=checkpoint,
-                pruned=Checkpoint(take_in(self.partial / "model")),
-                prepared=prepared,
-                spec=self.spec,
-                group=plan.group,
-                watch=self.progress.step,
-            )
-        with self.progress.phase("publishing", 0.04, "writing the report"):
-            outcome = Outcome(
-                spec=self.spec,
-                recipe=self.recipe,
-                revision=revision,
-                decoder=decoder,
-                prepared=prepared,
-                plan=plan,
-                seen=seen,
-                removed=removed,
-                judged=judged,
-                left_out=checkpoint.intake.left_out,
-                seconds=self.progress.seconds,
-                peak_bytes=machine.peak_bytes(self.device),
-            )
-            write_folder(outcome, self.partial)
-        self.progress.finish()
-
-    def _prepare(self, decoder: Decoder, source: Path) -> Prepared:
-        calibration = self.spec.calibration
-        return prepare(
-            calibration,
-            text_path(calibration.source, self.options.model_roots),
-            source,
-            decoder.dimensions,
-            self.spec.evaluation.samples,
-        )
-
-    def _plan(self, decoder: Decoder, checkpoint: Checkpoint, prepared: Prepared) -> Plan:
-        samples, timesteps, positions = prepared.trajectories.noised.shape
-        weight_bytes = sum(p.end - p.begin for p in checkpoint.places.values())
-        work = Workload(
-            dimensions=decoder.dimensions,
-            weight_bytes=weight_bytes,
-            element_bytes=decoder.element_bytes,
-            samples=samples,
-            timesteps=timesteps,
-            positions=positions,
-            evaluation_sequences=evaluate.sequences(self.spec.evaluation, prepared),
-        )
-        plan = make_plan(
-            work,
-            self.recipe,
-            device=self.device.type,
-            baseline_bytes=machine.held_bytes(self.device) - weight_bytes,
-            budget=self.options.memory_budget or machine.default_budget(self.device),
-        )
-        ids = prepared.trajectories.noised[0, :1].expand(plan.group, -1)
-        seconds = speed.forward_seconds(decoder, ids, perf_counter)
-        flops = plan.group * forward_flops(decoder.dimensions, positions)
-        return plan.timed(seconds / flops)
-
-    def _observe(self, decoder: Decoder, prepared: Prepared, plan: Plan) -> Observation:
-        return observe(
-            decoder,
-            prepared.trajectories,
-            self.spec.sinks,
-            with_norms=self.recipe.one_shot,
-            hold_inputs=plan.hold_inputs,
+def _carry_out(spec: JobSpec, partial: Path, options: RunOptions, phases: Phases) -> None:
+    """Every phase, into the empty folder `partial`."""
+    recipe, device = spec.resolved_recipe, machine.device(options.device)
+    machine.set_threads(options.threads)
+    with phases.phase("fetching", 0.02, "reading the model"):
+        loaded = fetch(spec, options, device)
+    plan = plan_run(loaded, spec, recipe, options.memory_budget)
+    with phases.phase("analysing", 0.45, "watching attention over the trajectory"):
+        seen = watch_sinks(loaded, spec, recipe, plan, phases)
+    with phases.phase("analysing", 0.05, "sharing out sparsity"):
+        targets = share_out(loaded, spec, plan, phases)
+    with phases.phase("pruning", 0.1, "measuring inputs"):
+        statistics = measure(loaded, spec, recipe, plan, seen, phases)
+    model = partial / "model"
+    with phases.phase("pruning", 0.1, f"pruning with {spec.method}"):
+        removed = prune_into(model, loaded, spec, recipe, plan, targets, statistics, phases)
+    with phases.phase("evaluating", 0.24, "judging dense and pruned"):
+        judged = evaluate.judge_both(
+            loaded.decoder,
+            dense=loaded.checkpoint,
+            pruned=Checkpoint(take_in(model)),
+            prepared=loaded.prepared,
+            spec=spec,
             group=plan.group,
-            watch=self.progress.step,
+            watch=phases.step,
         )
-
-    def _prune(
-        self,
-        decoder: Decoder,
-        checkpoint: Checkpoint,
-        prepared: Prepared,
-        plan: Plan,
-        seen: Observation,
-    ) -> dict[str, tuple[tuple[int, int], int]]:
-        """Tensor name → (shape, removed); the pruned checkpoint is on disk afterwards."""
-        (self.partial / "model").mkdir()
-        writer = CheckpointWriter(checkpoint, self.partial / "model")
-        removed = {}
-
-        def keep(pruned: Pruned) -> None:
-            weight = pruned.matrix.linear.weight
-            writer.replace(pruned.matrix.name, weight)
-            removed[pruned.matrix.name] = ((weight.shape[0], weight.shape[1]), pruned.removed)
-
-        prune(
-            decoder,
-            self.recipe,
-            self.spec.sparsity,
-            norms=seen.norms,
-            clean=prepared.trajectories.clean,
-            group=plan.group,
-            keep=keep,
-            watch=self.progress.step,
+    with phases.phase("publishing", 0.04, "writing the report"):
+        outcome = Outcome(
+            spec=spec,
+            recipe=recipe,
+            loaded=loaded,
+            plan=plan,
+            seen=seen,
+            removed=removed,
+            judged=judged,
+            seconds=phases.seconds,
+            peak_bytes=machine.peak_bytes(device),
         )
-        return removed
-
-
-class _Phases:
-    """Turns steps within phases into one fraction that only grows, and takes the time of each."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._begun, self._share = 0.0, 0.0
-        self._phase: Phase = "fetching"
-        self._message = ""
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: Phase, share: float, message: str) -> Iterator[None]:
-        self._phase, self._share, self._message = name, share, message
-        self._report(Progress(name, self._begun, message))
-        began = monotonic()
-        yield
-        self.seconds[name] = monotonic() - began
-        self._begun += share
-
-    def step(self, done: int, of: int) -> None:
-        fraction = self._begun + self._share * done / of
-        self._report(Progress(self._phase, min(fraction, 1.0), f"{self._message} ({done}/{of})"))
-
-    def finish(self) -> None:
-        self._report(Progress(self._phase, 1.0, "done"))
+        write_folder(outcome, partial)
+    phases.finish()

@@ -1,7 +1,7 @@
 """The job contract: what a client may ask for. Free of torch; shared by api, client and workers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -14,10 +14,7 @@ from pydantic import (
 )
 
 from core.errors import InvalidSpec, NotAvailable
-
-Method = Literal["magnitude", "wanda", "sink-wanda", "sparsegpt", "sink-sparsegpt"]
-METHODS: tuple[Method, ...] = ("magnitude", "wanda", "sink-wanda", "sparsegpt", "sink-sparsegpt")
-AVAILABLE_METHODS: tuple[Method, ...] = ("magnitude", "wanda", "sink-wanda")
+from core.recipes import METHODS, Inputs, Method, Order, Recipe, SinkUse
 
 MODEL_SCHEMES = ("hf://", "s3://", "file:///", "example:")
 TEXT_SCHEMES = ("builtin:", "s3://", "file:///", "hf://datasets/")
@@ -65,13 +62,26 @@ class ModelRef(_Strict):
     revision: Annotated[str, Field(pattern=r"^[\w./-]{1,200}$")] = "main"
 
 
-class Recipe(_Strict):
+Allocation = Literal["uniform", "owl", "early-sparser", "sensitivity"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class RecipeSpec(_Strict):
     """What separates the methods. What is left out comes from the method's row."""
 
-    inputs: Literal["clean", "noised"] | None = None
-    order: Literal["sequential", "one-shot"] | None = None
-    sinks: Literal["keep", "discount-all", "discount-transient"] | None = None
-    allocation: Literal["uniform", "owl", "early-sparser", "sensitivity"] = "uniform"
+    inputs: Inputs | None = None
+    order: Order | None = None
+    sinks: SinkUse | None = None
+    allocation: Allocation | Annotated[tuple[Share, ...], Field(min_length=1, max_length=1000)] = (
+        "uniform"
+    )
+    """How sparsity is shared out over the blocks: by a rule, or each block's own share."""
+    allocation_spread: Annotated[float, Field(gt=0, le=0.5)] = 0.08
+    """Largest distance of a block's sparsity from the model's, where a rule shares it out."""
+    outlier_threshold: Annotated[float, Field(gt=1, le=1000)] = 5.0
+    """`owl`: a score this many times the block's mean counts as an outlier."""
+    damping: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """SparseGPT: what is added to the Hessian's diagonal, as a share of its mean."""
 
 
 class Calibration(_Strict):
@@ -149,7 +159,7 @@ class JobSpec(_Strict):
     method: Method = "sink-wanda"
     sparsity: Annotated[float, Field(gt=0, lt=1)]
     pattern: Pattern = "unstructured"
-    recipe: Recipe = Recipe()
+    recipe: RecipeSpec = RecipeSpec()
     calibration: Calibration = Calibration()
     sinks: Sinks = Sinks()
     evaluation: Evaluation = Evaluation()
@@ -157,6 +167,44 @@ class JobSpec(_Strict):
     webhook: Webhook | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
+
+    @property
+    def resolved_recipe(self) -> Recipe:
+        """The method's row with the recipe's overrides."""
+        given = self.recipe
+        return METHODS[self.method].with_overrides(given.inputs, given.order, given.sinks)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        """Refuse what would have no effect or cannot be meant."""
+        for why in objections(self):
+            raise ValueError(why)
+        return self
+
+
+def objections(spec: JobSpec) -> Iterator[str]:
+    """Why the combination in `spec`, each field of which is valid, makes no sense."""
+    given, recipe = spec.recipe, spec.resolved_recipe
+    overridden = [n for n in ("inputs", "order", "sinks") if getattr(given, n) is not None]
+    default = RecipeSpec()
+    if spec.method == "magnitude" and overridden:
+        yield f"magnitude reads no inputs, so recipe.{overridden[0]} would have no effect"
+    if spec.method == "magnitude" and given.allocation == "owl":
+        yield "owl counts outliers of Wanda's score, and magnitude reads no inputs to score with"
+    if recipe.score != "sparsegpt" and given.damping != default.damping:
+        yield f"recipe.damping belongs to SparseGPT's Hessian, and {spec.method} has none"
+    if given.allocation != "owl" and given.outlier_threshold != default.outlier_threshold:
+        yield "recipe.outlier_threshold belongs to allocation owl"
+    ruled = given.allocation in ("owl", "early-sparser", "sensitivity")
+    if not ruled and given.allocation_spread != default.allocation_spread:
+        yield "recipe.allocation_spread belongs to an allocation rule, and none is asked for"
+    if given.allocation != "uniform" and spec.pattern != "unstructured":
+        yield f"pattern {spec.pattern} fixes every group's share: only unstructured can be allocated"
+    if recipe.sinks == "discount-transient" and len(spec.calibration.timesteps) < 2:
+        yield "discount-transient needs two timesteps: with one, every sink is stable"
+    weighted = spec.calibration.timestep_weights != "uniform"
+    if weighted and not recipe.reads_timesteps:
+        yield "calibration.timestep_weights would have no effect: the recipe reads clean inputs and keeps sinks"
 
 
 def parse_spec(data: Mapping[str, Any]) -> JobSpec:
@@ -167,7 +215,7 @@ def parse_spec(data: Mapping[str, Any]) -> JobSpec:
         NotAvailable: the spec is valid, and this version cannot carry it out.
     """
     try:
-        spec = JobSpec.model_validate(_with_sparsity_of_pattern(data))
+        spec = JobSpec.model_validate(_with_implied_sparsity(data))
     except ValidationError as error:
         raise InvalidSpec("The job spec is not valid.", fields=field_errors(error)) from None
     refuse_unavailable(spec)
@@ -182,12 +230,16 @@ def field_errors(error: ValidationError) -> list[dict[str, str]]:
     ]
 
 
-def _with_sparsity_of_pattern(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """N:M fixes the sparsity, so it may be left out there and must not contradict."""
-    pattern = data.get("pattern")
+def _with_implied_sparsity(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """N:M and an explicit allocation fix the sparsity: it may be left out, and N:M's must agree."""
+    pattern, recipe = data.get("pattern"), data.get("recipe")
     pair = kept_per_group(pattern) if isinstance(pattern, str) else None
     if pair is None:
-        return data
+        shares = recipe.get("allocation") if isinstance(recipe, Mapping) else None
+        numbers = isinstance(shares, list | tuple) and all(type(x) in (int, float) for x in shares)
+        if not shares or not numbers or "sparsity" in data:
+            return data
+        return {**data, "sparsity": sum(shares) / len(shares)}
     kept, group = pair
     implied = 1 - kept / group
     given = data.get("sparsity", implied)
@@ -201,14 +253,9 @@ def _with_sparsity_of_pattern(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def refuse_unavailable(spec: JobSpec) -> None:
     """Raise NotAvailable for the first thing this version does not do: nothing is ever ignored."""
-    recipe, calibration = spec.recipe, spec.calibration
+    calibration = spec.calibration
     refusals = {
-        f"method {spec.method}": spec.method not in AVAILABLE_METHODS,
-        f"pattern {spec.pattern}": spec.pattern != "unstructured",
-        f"recipe.allocation {recipe.allocation}": recipe.allocation != "uniform",
-        "recipe overrides (inputs, order, sinks)": not _is_methods_own(spec),
-        "calibration.timestep_weights other than uniform": calibration.timestep_weights
-        != "uniform",
+        f"pattern {spec.pattern}": spec.pattern.startswith("structured"),
         f"output.dtype {spec.output.dtype}": spec.output.dtype != "keep",
         "output.packed": spec.output.packed,
         "output.max_shard_bytes (the input's shards are kept)": spec.output.max_shard_bytes
@@ -225,18 +272,3 @@ def refuse_unavailable(spec: JobSpec) -> None:
     for what, refused in refusals.items():
         if refused:
             raise NotAvailable(what)
-
-
-METHOD_ROWS: dict[Method, tuple[str | None, str | None, str | None]] = {
-    "magnitude": (None, None, None),
-    "wanda": ("clean", "sequential", "keep"),
-    "sink-wanda": ("noised", "one-shot", "discount-all"),
-    "sparsegpt": ("clean", "sequential", "keep"),
-    "sink-sparsegpt": ("clean", "sequential", "discount-all"),
-}
-
-
-def _is_methods_own(spec: JobSpec) -> bool:
-    given = (spec.recipe.inputs, spec.recipe.order, spec.recipe.sinks)
-    own = METHOD_ROWS[spec.method]
-    return all(g is None or g == o for g, o in zip(given, own, strict=True))

@@ -28,10 +28,11 @@ from core.models.families import LLADA
 from core.models.intake import take_in
 from core.progress import ignore
 from core.report.schema import Mean, Report
-from core.run import RunOptions, execute
+from core.run import execute
 from core.sinks.scores import sink_set
 from core.sinks.statistics import SinkDynamics, sink_centroid, summarise
 from core.spec import parse_spec
+from core.stages import RunOptions
 
 METHODS, SPARSITIES = ("magnitude", "wanda", "sink-wanda"), (0.5, 0.75)
 SAMPLES, TIMESTEPS = 64, 10

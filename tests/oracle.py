@@ -104,67 +104,165 @@ def soft_sink(mass: Array, kappa: float, alpha: float) -> Array:
     return np.asarray(1 / (1 + np.exp(-alpha * (mass - threshold))))
 
 
-def sink_wanda_norms(
-    oracle: Oracle, noised: NDArray[np.int64], kappa: float, alpha: float
-) -> dict[tuple[int, str], Array]:
-    """Σ_n Σ_t ‖(1 − φ) ⊙ X‖₂ per input feature, noised (samples, timesteps, positions)."""
-    totals: dict[tuple[int, str], Array] = {}
-    for ids in noised.reshape(-1, noised.shape[-1]):
-        keep = 1 - soft_sink(oracle.mass(ids).sum(0), kappa, alpha)
-        x = oracle.embed(ids)
-        for b in range(oracle.blocks):
-            passed = oracle.block(b, x)
-            for name, source in INPUT_OF.items():
-                norm = np.sqrt(((keep[:, None] * passed.inputs[source]) ** 2).sum(0))
-                totals[b, name] = totals.get((b, name), np.zeros_like(norm)) + norm
-            x = passed.output
-    return totals
+def weights_of_positions(
+    oracle: Oracle, noised: NDArray[np.int64], sinks: str, kappa: float, alpha: float
+) -> Array:
+    """ω (samples, timesteps, positions): 1 − φ, or 1 − φ·(1 − persistence)."""
+    kept = np.ones(noised.shape)
+    if sinks == "keep":
+        return kept
+    for n, steps in enumerate(noised):
+        mass = np.stack([oracle.mass(ids).sum(0) for ids in steps])
+        threshold = mass.mean(1) + kappa * np.sqrt(mass.var(1))
+        persistence = (mass > threshold[:, None]).mean(0)
+        for t in range(len(steps)):
+            soft = soft_sink(mass[t], kappa, alpha)
+            kept[n, t] = 1 - soft * (1 - persistence if sinks == "discount-transient" else 1)
+    return kept
 
 
 def remove_lowest(score: Array, sparsity: float) -> Bits:
     """Per row, the first ⌊in·s⌋ of a stable ascending sort."""
+    return lowest(score, int(np.floor(score.shape[1] * sparsity)))
+
+
+def lowest(score: Array, count: int) -> Bits:
     removed = np.zeros(score.shape, dtype=bool)
-    count = int(np.floor(score.shape[1] * sparsity))
     for row in range(len(score)):
         removed[row, np.argsort(score[row], kind="stable")[:count]] = True
     return removed
 
 
-def sink_wanda(
-    oracle: Oracle, noised: NDArray[np.int64], sparsity: float, kappa: float, alpha: float
-) -> dict[tuple[int, str], tuple[Array, Bits]]:
-    """Score and removed entries of every matrix."""
-    norms = sink_wanda_norms(oracle, noised, kappa, alpha)
-    found = {}
-    for (b, name), norm in norms.items():
-        score = np.abs(oracle.matrix(b, name)) * norm
-        found[b, name] = (score, remove_lowest(score, sparsity))
-    return found
+def lowest_per_group(score: Array, kept: int, group: int) -> Bits:
+    removed = np.zeros(score.shape, dtype=bool)
+    for begin in range(0, score.shape[1], group):
+        part = slice(begin, begin + group)
+        removed[:, part] = lowest(score[:, part], group - kept)
+    return removed
 
 
-def wanda(
-    oracle: Oracle, clean: NDArray[np.int64], sparsity: float
-) -> dict[tuple[int, str], tuple[Array, Bits]]:
-    """Sequential: the oracle's own matrices are pruned block by block on the way."""
-    hidden = [oracle.embed(ids) for ids in clean]
+def up_to_rank(score: Array, sparsity: float) -> Bits:
+    """Every entry ≤ the value at 0-based rank ⌊numel·s⌋."""
+    at_most: Bits = score <= np.sort(score, axis=None)[int(np.floor(score.size * sparsity))]
+    return at_most
+
+
+def column_by_column(
+    weight: Array, hessian: Array, choice: "Choice", damping: float = 0.01
+) -> tuple[Array, Bits]:
+    """SparseGPT as its authors wrote it down: one column after the other, blocks of 128."""
+    weight, hessian = weight.copy(), hessian.copy()
+    inputs = len(hessian)
+    dead = np.diag(hessian) == 0
+    hessian[dead, dead] = 1
+    weight[:, dead] = 0
+    hessian += damping * np.diag(hessian).mean() * np.eye(inputs)
+    upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
+    removed = np.zeros(weight.shape, dtype=bool)
+    for begin in range(0, inputs, 128):
+        end = min(begin + 128, inputs)
+        scale = np.diag(upper)
+        if isinstance(choice, float):
+            score = (weight[:, begin:end] / scale[begin:end]) ** 2
+            removed[:, begin:end] = up_to_rank(score, choice)
+        for c in range(begin, end):
+            if not isinstance(choice, float) and c % choice[1] == 0:
+                part = slice(c, c + choice[1])
+                score = (weight[:, part] / scale[part]) ** 2
+                removed[:, part] = lowest_per_group(score, *choice)
+            error = np.where(removed[:, c], weight[:, c], 0) / scale[c]
+            weight[:, c:] -= np.outer(error, upper[c, c:])
+            weight[removed[:, c], c] = 0
+    return weight, removed
+
+
+Choice = float | tuple[int, int]
+"""Sparsity, or (kept, group)."""
+
+
+@dataclass
+class Cell:
+    """One cell of the grid, in the names of the contract."""
+
+    score: str
+    inputs: str
+    order: str
+    sinks: str
+
+
+@dataclass
+class Removed:
+    """One matrix: the score of each entry (SparseGPT: its dense weight), what went, what is left."""
+
+    score: Array
+    mask: Bits
+    weight: Array
+
+
+def prune(
+    oracle: Oracle,
+    cell: Cell,
+    clean: NDArray[np.int64],
+    noised: NDArray[np.int64],
+    choice: Choice,
+    *,
+    kappa: float = 2.0,
+    alpha: float = 5.0,
+    timestep_weights: Array | None = None,
+) -> dict[tuple[int, str], Removed]:
+    """Any cell; in the end the oracle holds the pruned matrices."""
+    weights = np.ones(noised.shape[:2]) if timestep_weights is None else timestep_weights
+    kept = weights_of_positions(oracle, noised, cell.sinks, kappa, alpha)
+    if cell.inputs == "clean":
+        sequences = clean
+        counts = (weights[..., None] * kept).sum(1) / weights.sum(1)[:, None]
+        lambdas = np.ones(len(clean))
+    else:
+        sequences = noised.reshape(-1, noised.shape[-1])
+        counts = kept.reshape(sequences.shape)
+        lambdas = weights.ravel()
+    hidden = [oracle.embed(ids) for ids in sequences]
     found = {}
     for b in range(oracle.blocks):
         passed = [oracle.block(b, x) for x in hidden]
         for name, source in INPUT_OF.items():
-            square = sum((p.inputs[source] ** 2).sum(0) for p in passed) / len(passed)
-            score = np.abs(oracle.matrix(b, name)) * np.sqrt(square)
-            found[b, name] = (score, remove_lowest(score, sparsity))
+            rows = [w[:, None] * p.inputs[source] for w, p in zip(counts, passed, strict=True)]
+            found[b, name] = _remove(cell, oracle.matrix(b, name), rows, lambdas, choice)
         for name in INPUT_OF:
-            oracle.matrix(b, name)[found[b, name][1]] = 0
-        hidden = [oracle.block(b, x).output for x in hidden]
+            oracle.matrix(b, name)[:] = found[b, name].weight
+        after = passed if cell.order == "one-shot" else [oracle.block(b, x) for x in hidden]
+        hidden = [p.output for p in after]
     return found
 
 
-def magnitude(oracle: Oracle, sparsity: float) -> dict[tuple[int, str], tuple[Array, Bits]]:
-    """Every entry ≤ the value at 0-based rank ⌊numel·s⌋ of the matrix."""
+def _remove(
+    cell: Cell, weight: Array, rows: list[Array], lambdas: Array, choice: Choice
+) -> Removed:
+    if cell.score == "sparsegpt":
+        hessian = sum(2 / len(rows) * w * x.T @ x for w, x in zip(lambdas, rows, strict=True))
+        solved, mask = column_by_column(weight, np.asarray(hessian), choice)
+        return Removed(weight.copy(), mask, solved)
+    squares = [(x**2).sum(0) for x in rows]
+    if cell.inputs == "clean":
+        norm = np.sqrt(sum(squares) / len(squares))
+    else:
+        norm = np.asarray(sum(w * np.sqrt(s) for w, s in zip(lambdas, squares, strict=True)))
+    score = np.abs(weight) * norm
+    if isinstance(choice, float):
+        mask = remove_lowest(score, choice)
+    else:
+        mask = lowest_per_group(score, *choice)
+    return Removed(score, mask, np.where(mask, 0, weight))
+
+
+def magnitude(oracle: Oracle, choice: Choice) -> dict[tuple[int, str], Removed]:
     found = {}
     for b, name in oracle.matrix_names():
-        score = np.abs(oracle.matrix(b, name))
-        threshold = np.sort(score, axis=None)[int(np.floor(score.size * sparsity))]
-        found[b, name] = (score, score <= threshold)
+        weight = oracle.matrix(b, name)
+        score = np.abs(weight)
+        if isinstance(choice, float):
+            mask = up_to_rank(score, choice)
+        else:
+            mask = lowest_per_group(score, *choice)
+        found[b, name] = Removed(score, mask, np.where(mask, 0, weight))
     return found

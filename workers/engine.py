@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from core.progress import Report
-from core.run import RunOptions
 from core.run import execute as execute_spec
+from core.stages import RunOptions
 from workers.protocol import Request
 
 

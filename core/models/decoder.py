@@ -32,6 +32,11 @@ class Matrix:
     rows: tuple[int, int] | None = None
     """The rows of the tensor `name` that this is; None where it is the whole tensor."""
 
+    @property
+    def key(self) -> str:
+        """Names the matrix among all of its model's: its tensor, and its rows if only some."""
+        return self.name if self.rows is None else f"{self.name}[{self.rows[0]}:{self.rows[1]}]"
+
 
 class Decoder:
     """A causal or bidirectional decoder whose blocks can be run one at a time.

@@ -1,17 +1,25 @@
 """The one pruning loop: for every recipe and every family."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from core.models.decoder import Decoder, Matrix
-from core.pruning.observe import Watch, input_owners, watching_inputs
-from core.pruning.patterns import lowest_per_row, removed_per_row, up_to_rank
-from core.pruning.recipes import Recipe
+from core.pruning import sparsegpt
+from core.pruning.observe import Watch, Watched, input_owners, measure_block
+from core.pruning.patterns import Pattern, check_width, choose_by_row, choose_overall
 from core.pruning.scores import magnitude_score, wanda_score
-from core.pruning.statistics import DiscountedNorms, InputStatistic, SquaredInput
+from core.pruning.statistics import (
+    DiscountedNorms,
+    Hessian,
+    SquaredInput,
+    Statistic,
+    statistic_of,
+)
+from core.recipes import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +28,27 @@ class Pruned:
 
     matrix: Matrix
     removed: int
-    statistic: InputStatistic | None
+    statistic: Statistic | None
+    reached: bool
+    """Whether any calibration token reached it; else it was pruned by magnitude."""
 
 
 Keep = Callable[[Pruned], None]
 """Called with each matrix as soon as its weights are final."""
+
+Remove = Callable[[Tensor, Pattern], tuple[Tensor, Tensor]]
+"""(out, in) weight and pattern to the new weight and the mask of what was removed."""
 
 
 @torch.inference_mode()
 def prune(
     decoder: Decoder,
     recipe: Recipe,
-    sparsity: float,
+    patterns: Mapping[str, Pattern],
     *,
-    norms: dict[str, DiscountedNorms],
-    clean: Tensor,
+    damping: float,
+    statistics: Mapping[str, Statistic],
+    watched: Watched | None,
     group: int,
     keep: Keep,
     watch: Watch,
@@ -42,59 +56,91 @@ def prune(
     """Prune every block's matrices in place and hand each to `keep`.
 
     Args:
-        norms: one-shot statistics by tensor name, where the recipe is one-shot.
-        clean: (samples, positions) int64 calibration ids, run through block by block where the
-            recipe is sequential: block b + 1 sees the outputs of the pruned block b.
+        patterns: for each matrix, by its `key`.
+        damping: of SparseGPT's Hessians.
+        statistics: of all blocks' inputs, where the recipe takes them from the dense model at once.
+        watched: what goes from block to block where it does not. In a sequential recipe block b + 1
+            sees the outputs of the pruned block b, in a one-shot recipe those of the dense one.
         group: sequences in one forward of a block.
     """
-    sequential = recipe.order == "sequential"
-    hidden = _embed(decoder, clean, group) if sequential else []
+    carried = _Carried(decoder, recipe, watched, group) if recipe.block_by_block else None
     blocks = len(decoder.blocks)
     for block in range(blocks):
-        statistics: dict[str, InputStatistic] = dict(norms)
-        if sequential:
-            statistics = dict(_measure_block(decoder, block, hidden))
-        for matrix in decoder.matrices(block):
-            statistic = statistics.get(matrix.name)
-            removed = _removed(recipe, matrix, statistic, sparsity)
-            matrix.linear.weight.masked_fill_(removed, 0)
-            keep(Pruned(matrix, int(removed.sum()), statistic))
-        if sequential and block + 1 < blocks:
-            for part, state in enumerate(hidden):
-                hidden[part] = decoder.run_block(block, state)
+        if carried is not None:
+            statistics = carried.measure(block)
+        for source, sharers in input_owners(decoder.matrices(block)).items():
+            found = statistics.get(source)
+            reached = found is not None and found.tokens > 0
+            remove = _remover(recipe, found if reached else None, sharers[0], damping)
+            for matrix in sharers:
+                removed = apply(matrix, remove, patterns[matrix.key])
+                keep(Pruned(matrix, removed, found, reached or recipe.score == "magnitude"))
+        if carried is not None and block + 1 < blocks:
+            carried.advance(block)
         watch(block + 1, blocks)
 
 
-def _removed(
-    recipe: Recipe, matrix: Matrix, statistic: InputStatistic | None, sparsity: float
-) -> Tensor:
+def apply(matrix: Matrix, remove: Remove, pattern: Pattern) -> int:
+    """Prune one matrix in place; how many weights went."""
     weight = matrix.linear.weight
-    if recipe.score == "magnitude":
-        return up_to_rank(magnitude_score(weight), sparsity)
-    assert statistic is not None
-    score = wanda_score(weight, statistic.input_norm())
-    return lowest_per_row(score, removed_per_row(weight.shape[1], sparsity))
+    check_width(matrix.name, weight.shape[1], pattern)
+    new, removed = remove(weight, pattern)
+    # What the checkpoint will hold is what the next block must see.
+    weight.copy_(new.to(matrix.dtype))
+    return int(removed.sum())
 
 
-def _embed(decoder: Decoder, clean: Tensor, group: int) -> list[Tensor]:
-    """Hidden states of all samples before the first block, `group` sequences a piece."""
-    return [decoder.embed(ids) for ids in torch.split(clean, group)]
+def _remover(recipe: Recipe, statistic: Statistic | None, matrix: Matrix, damping: float) -> Remove:
+    """How matrices with this input lose weights, whatever can be shared between them done once."""
+    width, device = matrix.linear.in_features, matrix.linear.weight.device
+    match recipe.score, statistic:
+        case "magnitude", _:
+            return by_magnitude
+        case "wanda", DiscountedNorms() | SquaredInput():
+            return partial(by_row, input_norm=statistic.input_norm())
+        case "wanda", _:
+            return partial(by_row, input_norm=torch.ones(width, device=device))
+        case "sparsegpt", Hessian():
+            factor = sparsegpt.inverse_factor(statistic, damping, matrix.name)
+        case _:
+            factor = sparsegpt.without_inputs(width, device)
+    return lambda weight, pattern: sparsegpt.solve(weight, factor, pattern)
 
 
-def _measure_block(decoder: Decoder, block: int, hidden: list[Tensor]) -> dict[str, SquaredInput]:
-    """Wanda's statistic of the block's matrices, by tensor name, on the hidden states that reach it."""
-    matrices = decoder.matrices(block)
-    totals: dict[str, SquaredInput] = {}
+def by_magnitude(weight: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
+    removed = choose_overall(magnitude_score(weight), pattern)
+    return weight.masked_fill(removed, 0), removed
 
-    def add(name: str, inputs: Tensor) -> None:
-        part = SquaredInput.of(inputs)
-        totals[name] = totals[name].merge(part) if name in totals else part
 
-    with watching_inputs(matrices, add):
-        for state in hidden:
-            decoder.run_block(block, state)
-    return {
-        m.name: totals[watched]
-        for watched, sharers in input_owners(matrices).items()
-        for m in sharers
-    }
+def by_row(weight: Tensor, pattern: Pattern, *, input_norm: Tensor) -> tuple[Tensor, Tensor]:
+    removed = choose_by_row(wanda_score(weight, input_norm), pattern)
+    return weight.masked_fill(removed, 0), removed
+
+
+class _Carried:
+    """Hidden states on their way through the blocks, `group` sequences a piece."""
+
+    def __init__(
+        self, decoder: Decoder, recipe: Recipe, watched: Watched | None, group: int
+    ) -> None:
+        assert watched is not None
+        self._decoder, self._kind = decoder, statistic_of(recipe)
+        self._sequential = recipe.order == "sequential"
+        self._hidden = [decoder.embed(ids) for ids in torch.split(watched.ids, group)]
+        self._weight = list(torch.split(watched.weight, group))
+
+    def measure(self, block: int) -> dict[str, Statistic]:
+        return measure_block(
+            self._decoder,
+            block,
+            self._hidden,
+            self._weight,
+            self._kind,
+            advance=not self._sequential,
+        )
+
+    def advance(self, block: int) -> None:
+        """To the pruned block's outputs; in a one-shot recipe the dense block's are there already."""
+        if self._sequential:
+            for i, state in enumerate(self._hidden):
+                self._hidden[i] = self._decoder.run_block(block, state)

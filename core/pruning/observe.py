@@ -1,7 +1,8 @@
-"""One forward per (sample, timestep): attention mass and discounted input norms together.
+"""Watching the dense model: attention mass on every (sample, timestep), and statistics of inputs.
 
-A position's discount is known only when every block has run, and the norms need it. So the inputs
-of a group's matrices are held until then, where the budget allows; else the group runs again.
+A position's discount is known only when every block has run, and discounted norms need it. So where
+the budget allows, the inputs of a group's matrices are held until then, and one forward per (sample,
+timestep) serves both; else the sequences run again.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,12 +16,19 @@ from torch import Tensor, nn
 from core.calibration.noise import Trajectories
 from core.models import attention
 from core.models.decoder import Decoder, Matrix
-from core.pruning.statistics import DiscountedNorms
-from core.sinks.scores import soft_sink
+from core.pruning.statistics import Statistic, statistic_of
+from core.recipes import Recipe, SinkUse
+from core.sinks.scores import discount
 from core.spec import Sinks
 
 Watch = Callable[[int, int], None]
 """Called with (sequences done, sequences in all)."""
+
+See = Callable[[str, Tensor, Tensor | None], None]
+"""Called with what an input is called, its values, and the flat indices of the tokens they belong to
+where only some reached the matrix."""
+
+Held = dict[str, tuple[Tensor, Tensor | None]]
 
 
 @dataclass
@@ -29,9 +37,37 @@ class Observation:
 
     mass: Tensor
     """(samples, timesteps, blocks, positions) float32 on the host, summed over heads and queries."""
-    norms: dict[str, DiscountedNorms] = field(default_factory=dict)
-    """By checkpoint tensor name; empty unless asked for."""
+    statistics: dict[str, Statistic] = field(default_factory=dict)
+    """By what an input is called; empty where they are taken later."""
     forwards: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Sequences whose inputs a recipe takes statistics of.
+
+    ids (sequences, positions) int64, weight (sequences, positions) float32, what a position counts for.
+    """
+
+    ids: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(
+        cls, recipe: Recipe, trajectories: Trajectories, mass: Tensor, sinks: Sinks
+    ) -> "Watched":
+        """From the attention mass (samples, timesteps, positions) of the dense model.
+
+        Clean sequences discount a position by its mean over timesteps, weighted like them. A timestep's
+        weight λ multiplies norms, and sums of squares, as Hessians are, by its root.
+        """
+        assert recipe.sinks is not None
+        kept, timesteps = discount(mass, recipe.sinks, sinks), trajectories.weights[..., None]
+        if recipe.inputs == "clean":
+            mean = (timesteps * kept).sum(1) / timesteps.sum(1)
+            return cls(trajectories.clean, mean)
+        weight = timesteps if recipe.score == "wanda" else timesteps.sqrt()
+        return cls(trajectories.noised.flatten(0, 1), (weight * kept).flatten(0, 1))
 
 
 def input_owners(matrices: list[Matrix]) -> dict[str, list[Matrix]]:
@@ -43,19 +79,32 @@ def input_owners(matrices: list[Matrix]) -> dict[str, list[Matrix]]:
 
 
 @contextmanager
-def watching_inputs(
-    matrices: list[Matrix], observe: Callable[[str, Tensor], None]
-) -> Iterator[None]:
-    """Call `observe(name, input)` before each watched matrix multiplies; shared inputs once."""
+def watching_inputs(matrices: list[Matrix], see: See) -> Iterator[None]:
+    """Call `see` before each matrix multiplies; once for inputs that several share."""
 
-    def pre_hook(name: str, _: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        observe(name, arguments[0])
+    def pre_hook(source: str, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        see(source, arguments[0], getattr(module, "tokens", None))
 
     with ExitStack() as hooks:
-        for name, sharers in input_owners(matrices).items():
-            handle = sharers[0].linear.register_forward_pre_hook(partial(pre_hook, name))
+        for source, sharers in input_owners(matrices).items():
+            handle = sharers[0].linear.register_forward_pre_hook(partial(pre_hook, source))
             hooks.callback(handle.remove)
         yield
+
+
+class Collector:
+    """Statistics of one kind, by input, as they come in from `watching_inputs`."""
+
+    def __init__(self, kind: type[Statistic]) -> None:
+        self.kind = kind
+        self.found: dict[str, Statistic] = {}
+        self.weight = torch.empty(0, 0)
+        """(sequences, positions) of the group that runs now."""
+
+    def see(self, source: str, inputs: Tensor, tokens: Tensor | None) -> None:
+        if source not in self.found:
+            self.found[source] = self.kind.empty(inputs.shape[-1], inputs.device)
+        self.found[source].update(inputs, self.weight, tokens)
 
 
 @torch.inference_mode()
@@ -64,76 +113,96 @@ def observe(
     trajectories: Trajectories,
     sinks: Sinks,
     *,
-    with_norms: bool,
-    hold_inputs: bool,
+    held_for: Recipe | None,
     group: int,
     watch: Watch,
 ) -> Observation:
     """Run the dense model over every (sample, timestep), `group` sequences at a time.
 
-    With `with_norms`, also a_f = Σ_n Σ_t ‖(1 − φ_{n,t}) ⊙ X^{(n,t)}_{·f}‖₂ of every matrix input.
+    With `held_for`, inputs are held and the recipe's statistics taken in the same forwards; where it
+    discounts transient sinks, `group` must be whole samples, since persistence needs all timesteps.
     """
     samples, timesteps, positions = trajectories.noised.shape
     sequences = trajectories.noised.flatten(0, 1)
-    blocks = len(decoder.blocks)
-    found = Observation(torch.empty(len(sequences), blocks, positions))
-    totals: dict[str, DiscountedNorms] = {}
+    weights = trajectories.weights.flatten()
+    found = Observation(torch.empty(len(sequences), len(decoder.blocks), positions))
+    collector = Collector(statistic_of(held_for)) if held_for else None
     for begin in range(0, len(sequences), group):
-        ids = sequences[begin : begin + group]
-        mass, held = _run_group(decoder, ids, hold=with_norms and hold_inputs)
-        found.forwards += len(ids)
-        found.mass[begin : begin + len(ids)] = mass.cpu()
-        if with_norms:
-            weight = 1 - soft_sink(mass.sum(1), sinks.threshold_std, sinks.sharpness)
-            if hold_inputs:
-                for name, inputs in held.items():
-                    _add(totals, name, DiscountedNorms.of(inputs, weight))
-            else:
-                _second_pass(decoder, ids, weight, totals)
-                found.forwards += len(ids)
+        part = slice(begin, begin + group)
+        mass, held = _run_group(decoder, sequences[part], hold=collector is not None)
+        found.forwards += len(mass)
+        found.mass[part] = mass.cpu()
+        if collector is not None and held_for is not None:
+            assert held_for.sinks is not None
+            kept = _discount_group(mass.sum(1), held_for.sinks, sinks, timesteps)
+            collector.weight = kept * weights[part, None].to(kept.device)
+            for source, (inputs, tokens) in held.items():
+                collector.see(source, inputs, tokens)
         watch(min(begin + group, len(sequences)), len(sequences))
-    found.mass = found.mass.view(samples, timesteps, blocks, positions)
-    for watched, sharers in input_owners_of(decoder).items():
-        if watched in totals:
-            found.norms |= {m.name: totals[watched] for m in sharers}
+    found.mass = found.mass.view(samples, timesteps, len(decoder.blocks), positions)
+    if collector is not None:
+        found.statistics = collector.found
     return found
 
 
-def input_owners_of(decoder: Decoder) -> dict[str, list[Matrix]]:
-    owners: dict[str, list[Matrix]] = {}
-    for block in range(len(decoder.blocks)):
-        owners |= input_owners(decoder.matrices(block))
-    return owners
+def _discount_group(mass: Tensor, use: SinkUse, sinks: Sinks, timesteps: int) -> Tensor:
+    """ω of some sequences (sequences, positions), which are whole samples where that matters."""
+    shape = (-1, timesteps if use == "discount-transient" else 1, mass.shape[-1])
+    return discount(mass.view(shape), use, sinks).view(mass.shape)
 
 
-def _run_group(decoder: Decoder, ids: Tensor, *, hold: bool) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mass (sequences, blocks, positions) on the device, and the held inputs by watched name."""
+def _run_group(decoder: Decoder, ids: Tensor, *, hold: bool) -> tuple[Tensor, Held]:
+    """Mass (sequences, blocks, positions) on the device, and the held inputs."""
     mass = torch.empty(len(ids), len(decoder.blocks), ids.shape[1], device=decoder.device)
-    held: dict[str, Tensor] = {}
+    held: Held = {}
 
     def keep_mass(block: int, received: Tensor) -> None:
         mass[:, block] = received
 
+    def keep_input(source: str, inputs: Tensor, tokens: Tensor | None) -> None:
+        held[source] = inputs, tokens
+
     with ExitStack() as watches:
         watches.enter_context(attention.watching(keep_mass))
         if hold:
-            for block in range(len(decoder.blocks)):
-                watches.enter_context(watching_inputs(decoder.matrices(block), held.__setitem__))
+            watches.enter_context(watching_inputs(decoder.all_matrices(), keep_input))
         decoder.run_blocks(ids)
     return mass, held
 
 
-def _second_pass(
-    decoder: Decoder, ids: Tensor, weight: Tensor, totals: dict[str, DiscountedNorms]
-) -> None:
-    def add(name: str, inputs: Tensor) -> None:
-        _add(totals, name, DiscountedNorms.of(inputs, weight))
+@torch.inference_mode()
+def measure_all_blocks(
+    decoder: Decoder, watched: Watched, kind: type[Statistic], *, group: int, watch: Watch
+) -> dict[str, Statistic]:
+    """Statistics of every input of the dense model, by what it is called."""
+    collector = Collector(kind)
+    with watching_inputs(decoder.all_matrices(), collector.see):
+        for begin in range(0, len(watched.ids), group):
+            part = slice(begin, begin + group)
+            collector.weight = watched.weight[part].to(decoder.device)
+            decoder.run_blocks(watched.ids[part])
+            watch(min(begin + group, len(watched.ids)), len(watched.ids))
+    return collector.found
 
-    with ExitStack() as watches:
-        for block in range(len(decoder.blocks)):
-            watches.enter_context(watching_inputs(decoder.matrices(block), add))
-        decoder.run_blocks(ids)
 
+def measure_block(
+    decoder: Decoder,
+    block: int,
+    hidden: list[Tensor],
+    weight: list[Tensor],
+    kind: type[Statistic],
+    *,
+    advance: bool,
+) -> dict[str, Statistic]:
+    """Statistics of one block's inputs on the hidden states that reach it, in pieces as they lie.
 
-def _add(totals: dict[str, DiscountedNorms], name: str, part: DiscountedNorms) -> None:
-    totals[name] = totals[name].merge(part) if name in totals else part
+    With `advance` the pieces become the block's outputs.
+    """
+    collector = Collector(kind)
+    with watching_inputs(decoder.matrices(block), collector.see):
+        for i, state in enumerate(hidden):
+            collector.weight = weight[i].to(decoder.device)
+            output = decoder.run_block(block, state)
+            if advance:
+                hidden[i] = output
+    return collector.found

@@ -1,9 +1,90 @@
-"""From scores to what is removed. Masks are boolean, True where a weight goes."""
+"""From scores to what is removed. Masks are boolean, True where a weight goes; of equal scores the
+one with the lower index goes, so that counts are exact whatever the dtype's resolution."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from core.errors import InvalidSpec
+from core.spec import kept_per_group
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """This share of every row (Wanda), matrix (magnitude) or block of columns (SparseGPT), rounded
+    as the published code of each rounds."""
+
+    sparsity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exactly:
+    """So many entries of the matrix: what an allocation over blocks hands out."""
+
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPerGroup:
+    """N:M: `kept` of every `group` consecutive inputs stay, in every row."""
+
+    kept: int
+    group: int
+
+
+Pattern = Share | Exactly | KeepPerGroup
+
+
+def pattern_of(name: str, sparsity: float) -> Share | KeepPerGroup:
+    """The pattern that a spec's `pattern` and `sparsity` describe."""
+    pair = kept_per_group(name)
+    return Share(sparsity) if pair is None else KeepPerGroup(*pair)
+
+
+def check_width(name: str, width: int, pattern: Pattern) -> None:
+    """Raise InvalidSpec where the matrix `name` has a ragged last group."""
+    if isinstance(pattern, KeepPerGroup) and width % pattern.group:
+        raise InvalidSpec(
+            f"{name} has {width} inputs, which is no multiple of {pattern.group}.",
+            remedy=f"Choose a pattern N:M whose M divides {width}.",
+        )
+
+
+def choose_by_row(score: Tensor, pattern: Pattern) -> Tensor:
+    """Wanda: rows of score (out, in) are compared within themselves.
+
+    A share removes ⌊in·s⌋ of each row. An exact count gives every row the same, and what is left
+    over to the first rows, one each.
+    """
+    rows, width = score.shape
+    match pattern:
+        case Share(sparsity):
+            return lowest_per_row(score, removed_per_row(width, sparsity))
+        case Exactly(removed):
+            count, more = divmod(removed, rows)
+            if not more:
+                return lowest_per_row(score, count)
+            first = lowest_per_row(score[:more], count + 1)
+            return torch.cat([first, lowest_per_row(score[more:], count)])
+        case KeepPerGroup():
+            return lowest_per_group(score, pattern)
+
+
+def choose_overall(score: Tensor, pattern: Pattern) -> Tensor:
+    """Magnitude: all entries of score are compared with each other.
+
+    A share removes every entry up to the one at 0-based rank ⌊numel·s⌋, as the published baseline
+    does: one more than ⌊numel·s⌋.
+    """
+    match pattern:
+        case Share(sparsity):
+            return lowest_overall(score, removed_by_rank(score.numel(), sparsity))
+        case Exactly(removed):
+            return lowest_overall(score, removed)
+        case KeepPerGroup():
+            return lowest_per_group(score, pattern)
 
 
 def removed_per_row(width: int, sparsity: float) -> int:
@@ -11,8 +92,13 @@ def removed_per_row(width: int, sparsity: float) -> int:
     return math.floor(width * sparsity)
 
 
+def removed_by_rank(entries: int, sparsity: float) -> int:
+    """⌊numel·s⌋ + 1: ranks 0 to ⌊numel·s⌋, both included."""
+    return min(math.floor(entries * sparsity) + 1, entries)
+
+
 def lowest_per_row(score: Tensor, count: int) -> Tensor:
-    """The `count` lowest of each row of score (out, in); of equals, those with lower index go.
+    """The `count` lowest of each row of score (out, in).
 
     The same as the head of a stable ascending sort, found by selection instead of sorting.
     """
@@ -25,8 +111,14 @@ def lowest_per_row(score: Tensor, count: int) -> Tensor:
     return below | (tied & (tied.cumsum(-1) <= room))
 
 
-def up_to_rank(score: Tensor, sparsity: float) -> Tensor:
-    """Every entry ≤ the value at 0-based rank ⌊numel·s⌋ of the whole matrix, as the published
-    magnitude baseline does: one more than ⌊numel·s⌋ where no scores are equal."""
-    rank = math.floor(score.numel() * sparsity)
-    return score <= score.flatten().kthvalue(rank + 1).values
+def lowest_overall(score: Tensor, count: int) -> Tensor:
+    """The `count` lowest of all entries, shaped like score."""
+    return lowest_per_row(score.reshape(1, -1), count).view(score.shape)
+
+
+def lowest_per_group(score: Tensor, pattern: KeepPerGroup) -> Tensor:
+    """The M − N lowest of every M consecutive entries of each row of score (…, in)."""
+    groups = score.reshape(-1, pattern.group)
+    order = groups.sort(dim=-1, stable=True).indices[:, : pattern.group - pattern.kept]
+    removed = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, order, value=True)
+    return removed.view(score.shape)

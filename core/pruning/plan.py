@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from core.errors import OutOfMemory
 from core.models.families import Dimensions
-from core.pruning.recipes import Recipe
+from core.recipes import Recipe
 
-FLOAT32 = 4
+FLOAT32, FLOAT64 = 4, 8
 GROUP_TOKENS = {"cpu": 4096, "cuda": 16384}
 """Tokens in one forward: enough to fill the device, few enough to stay near its caches."""
 
@@ -27,6 +27,10 @@ class Workload:
     positions: int
     evaluation_sequences: int
     """Sequences that dense and pruned are each judged on; 0 without evaluation."""
+    probe_sequences: int = 0
+    """Sequences that an allocation rule sends through the dense model."""
+    inputs: tuple[tuple[int, int], ...] = ()
+    """(in, rows of all matrices that read it) of each distinct input of the largest block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,13 @@ class Plan:
     group: int
     """Sequences in one forward."""
     hold_inputs: bool
-    """Whether one forward per (sample, timestep) serves mass and norms; else a second follows."""
+    """Whether one forward per (sample, timestep) serves mass and norms; else others follow."""
     peak_bytes: int
     flops: float
     forwards: int
-    """Sequences through the whole model, the sequential pass over blocks included."""
+    """Sequences through the whole model, passes block by block included."""
+    solver_flops: float = 0.0
+    """The part of `flops` that is no forward: SparseGPT's Hessians and what it does with them."""
     seconds: float | None = None
     """Predicted from a timed forward, once the model is loaded."""
 
@@ -61,14 +67,17 @@ def make_plan(
     fixed = baseline_bytes + RUNTIME_BYTES + work.weight_bytes + _kept_bytes(work, recipe)
     wanted = max(1, GROUP_TOKENS[device] // work.positions)
     wanted = min(wanted, work.samples * work.timesteps)
-    for hold in (True, False) if recipe.one_shot else (False,):
+    for hold in (True, False) if recipe.norms_with_mass else (False,):
+        # Held inputs wait for their discount, and that of transient sinks for whole samples.
+        unit = work.timesteps if hold and recipe.sinks == "discount-transient" else 1
         per_sequence = _sequence_bytes(work, hold=hold)
-        group = min(wanted, (budget - fixed) // per_sequence)
+        group = min(max(wanted, unit), (budget - fixed) // per_sequence) // unit * unit
         if group >= 1:
             forwards = _forwards(work, recipe, hold=hold)
-            flops = forwards * forward_flops(work.dimensions, work.positions)
+            solver = _solver_flops(work, recipe)
+            flops = forwards * forward_flops(work.dimensions, work.positions) + solver
             peak = fixed + group * per_sequence
-            return Plan(group, hold or not recipe.one_shot, peak, flops, forwards)
+            return Plan(group, hold, peak, flops, forwards, solver)
     need = fixed + _sequence_bytes(work, hold=False)
     raise OutOfMemory(
         f"the smallest plan needs {need / 1e9:.2f} GB; the budget is {budget / 1e9:.2f} GB.",
@@ -85,13 +94,32 @@ def forward_flops(dimensions: Dimensions, positions: int) -> float:
 
 
 def _kept_bytes(work: Workload, recipe: Recipe) -> int:
-    """What lives through the run beside the weights: attention mass, and hidden states of a
-    sequential recipe."""
+    """What lives through the run beside the weights: attention mass, hidden states where they are
+    carried from block to block, and one block's Hessians with the factor of the widest."""
     d = work.dimensions
     mass = work.samples * work.timesteps * d.blocks * work.positions * FLOAT32
-    hidden = work.samples * work.positions * d.width * work.element_bytes
+    hidden = _carried(work, recipe) * work.positions * d.width * work.element_bytes
     # Statistics of the sinks are taken in float64, a few arrays at a time.
-    return 3 * mass + (hidden if recipe.order == "sequential" else 0)
+    kept = 3 * mass + (hidden if recipe.block_by_block else 0)
+    if recipe.score == "sparsegpt":
+        hessians = sum(width**2 for width, _ in work.inputs) * FLOAT64
+        solving = max((3 * w**2 * FLOAT64 + 4 * w * r * FLOAT32 for w, r in work.inputs), default=0)
+        kept += hessians + solving
+    return kept
+
+
+def _carried(work: Workload, recipe: Recipe) -> int:
+    """Sequences that the recipe's statistics are taken of."""
+    return work.samples * (work.timesteps if recipe.inputs == "noised" else 1)
+
+
+def _solver_flops(work: Workload, recipe: Recipe) -> float:
+    """Of SparseGPT: Hessians, their factors, and the errors that each column hands on."""
+    if recipe.score != "sparsegpt":
+        return 0.0
+    tokens = _carried(work, recipe) * work.positions
+    per_block = sum(2.0 * w**2 * tokens + 2.0 * w**3 / 3 + 1.0 * r * w**2 for w, r in work.inputs)
+    return work.dimensions.blocks * per_block
 
 
 def _sequence_bytes(work: Workload, *, hold: bool) -> int:
@@ -104,7 +132,10 @@ def _sequence_bytes(work: Workload, *, hold: bool) -> int:
 
 
 def _forwards(work: Workload, recipe: Recipe, *, hold: bool) -> int:
-    passes = 2 if recipe.one_shot and not hold else 1
-    observed = work.samples * work.timesteps * passes
-    sequential = 2 * work.samples if recipe.order == "sequential" else 0
-    return observed + sequential + 2 * work.evaluation_sequences
+    observed = work.samples * work.timesteps
+    if hold or recipe.score == "magnitude":
+        measured = 0
+    else:
+        # A sequential recipe runs each block twice: to measure it, and for what it yields pruned.
+        measured = _carried(work, recipe) * (2 if recipe.order == "sequential" else 1)
+    return observed + measured + work.probe_sequences + 2 * work.evaluation_sequences

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from core.evaluation.nelbo import Estimate, Judgement, NoisyTokens, agreement
 from core.evaluation.speed import Timing
+from core.recipes import Recipe
 from core.report.schema import (
     Agreement,
     LayerSinks,
@@ -17,7 +18,7 @@ from core.report.schema import (
     Speed,
 )
 from core.sinks.statistics import SinkDynamics, summarise
-from core.spec import Sinks
+from core.spec import RecipeSpec, Sinks
 
 UNSTRUCTURED_NOTE = (
     "Unstructured zeros are stored and multiplied like other numbers: "
@@ -71,15 +72,34 @@ def _layer_sinks(layer: int, dynamics: SinkDynamics) -> LayerSinks:
     )
 
 
-def sparsity_facts(removed: dict[str, tuple[tuple[int, int], int]]) -> SparsityFacts:
-    """From tensor name → (shape, removed entries)."""
+def recipe_facts(recipe: Recipe, asked: RecipeSpec) -> dict[str, str | None]:
+    """What was done, method by its columns, in words that a table can show."""
+    facts: dict[str, str | None] = {
+        "score": recipe.score,
+        "inputs": recipe.inputs,
+        "order": recipe.order,
+        "sinks": recipe.sinks,
+    }
+    allocation = asked.allocation
+    facts["allocation"] = allocation if isinstance(allocation, str) else "explicit"
+    if recipe.score == "sparsegpt":
+        facts["damping"] = f"{asked.damping:g}"
+    return facts
+
+
+def sparsity_facts(
+    removed: dict[str, tuple[tuple[int, int], int]], shares: tuple[float, ...] | None = None
+) -> SparsityFacts:
+    """From tensor name → (shape, removed entries), and each block's share if they differ."""
     matrices = {
         name: MatrixSparsity(shape=shape, removed=count, fraction=count / (shape[0] * shape[1]))
         for name, (shape, count) in removed.items()
     }
     total = sum(m.shape[0] * m.shape[1] for m in matrices.values())
     return SparsityFacts(
-        overall=sum(m.removed for m in matrices.values()) / total, matrices=matrices
+        overall=sum(m.removed for m in matrices.values()) / total,
+        matrices=matrices,
+        blocks=None if shares is None else list(shares),
     )
 
 

@@ -45,6 +45,9 @@ class MatrixSparsity(_Part):
 class SparsityFacts(_Part):
     overall: float = Field(description="removed share of all prunable weights")
     matrices: dict[str, MatrixSparsity] = Field(description="by the checkpoint's own tensor name")
+    blocks: list[float] | None = Field(
+        default=None, description="each block's share, where an allocation handed them out"
+    )
 
 
 class LayerSinks(_Part):

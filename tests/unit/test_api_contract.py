@@ -14,8 +14,8 @@ from api.catalog import SUMMARIES
 from api.guards import is_loopback
 from api.problems import MEDIA_TYPE, STATUS, problem_of, status_of
 from core.errors import BadRequest, tree
+from core.recipes import METHODS
 from core.settings import Settings
-from core.spec import AVAILABLE_METHODS, METHODS
 from secateur.problems import rebuilt
 
 ABSENT_WITHOUT_THE_WORKER_EXTRA = (
@@ -122,4 +122,3 @@ def test_what_is_not_configured_is_named(tmp_path: Path) -> None:
 
 def test_every_method_is_described() -> None:
     assert set(SUMMARIES) == set(METHODS)
-    assert set(AVAILABLE_METHODS) <= set(METHODS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.errors import OutOfMemory
 from core.models.families import Dimensions
 from core.pruning.plan import Plan, Workload, make_plan
-from core.pruning.recipes import Recipe
+from core.recipes import METHODS, Recipe, cells
 
 EIGHT_B = Dimensions(
     vocabulary=126464, width=4096, blocks=32, heads=32, kv_heads=32, ffn_width=12288,
@@ -18,9 +18,9 @@ EIGHT_B = Dimensions(
 WORK = Workload(
     EIGHT_B, weight_bytes=16 * 10**9, element_bytes=2, samples=128, timesteps=10,
     positions=1024, evaluation_sequences=0,
+    inputs=((4096, 3 * 4096), (4096, 4096), (4096, 2 * 12288), (12288, 4096)),
 )  # fmt: skip
-SINK_WANDA = Recipe("wanda", "noised", "one-shot", "discount-all")
-WANDA = Recipe("wanda", "clean", "sequential", "keep")
+SINK_WANDA, WANDA = METHODS["sink-wanda"], METHODS["wanda"]
 
 
 def plan(work: Workload, recipe: Recipe, budget: int) -> Plan:
@@ -56,6 +56,39 @@ def test_inputs_are_held_when_the_budget_allows_and_cost_a_second_pass_when_not(
 
 def test_a_sequential_recipe_counts_both_passes_over_each_block() -> None:
     assert plan(WORK, WANDA, 10**12).forwards == 1280 + 2 * 128
+
+
+@pytest.mark.parametrize("recipe", list(cells()), ids=str)
+def test_forwards_follow_from_the_cell(recipe: Recipe) -> None:
+    """Every timestep once for the mass; what is measured apart, once, or twice block by block."""
+    made = plan(WORK, recipe, 10**13)
+    sequences = 1280 if recipe.inputs == "noised" else 128
+    apart = {"sequential": 2, "one-shot": 0 if recipe.norms_with_mass else 1}[str(recipe.order)]
+    assert made.forwards == 1280 + apart * sequences
+    assert made.hold_inputs == recipe.norms_with_mass
+
+
+def test_transient_sinks_are_held_in_whole_samples() -> None:
+    transient = replace(SINK_WANDA, sinks="discount-transient")
+    assert plan(WORK, transient, 10**12).group == 10
+    tight = plan(WORK, transient, 24 * 10**9)
+    assert not tight.hold_inputs
+
+
+def test_hessians_and_carried_hidden_states_are_counted() -> None:
+    sparsegpt = replace(WANDA, score="sparsegpt")
+    more = plan(WORK, sparsegpt, 10**12).peak_bytes - plan(WORK, WANDA, 10**12).peak_bytes
+    hessians = 8 * (3 * 4096**2 + 12288**2)
+    assert hessians < more < 5 * hessians
+    noised = replace(WANDA, inputs="noised")
+    carried = plan(WORK, noised, 10**12).peak_bytes - plan(WORK, WANDA, 10**12).peak_bytes
+    assert carried == (1280 - 128) * 1024 * 4096 * 2
+    assert plan(WORK, sparsegpt, 10**12).flops > plan(WORK, WANDA, 10**12).flops
+
+
+def test_probes_of_an_allocation_are_counted() -> None:
+    probed = replace(WORK, probe_sequences=128)
+    assert plan(probed, WANDA, 10**12).forwards == plan(WORK, WANDA, 10**12).forwards + 128
 
 
 @given(st.integers(1, 64), st.integers(1, 64))

@@ -4,11 +4,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidSpec, NotAvailable, SecateurError, tree
-from core.spec import AVAILABLE_METHODS, METHODS, JobSpec, parse_spec
+from core.recipes import METHODS, Recipe, cells
+from core.spec import JobSpec, parse_spec
 
 LEAST: dict[str, Any] = {"model": {"source": "example:kjv-dlm"}, "sparsity": 0.5}
 
@@ -64,12 +65,7 @@ def test_each_offence_is_named(change: dict[str, Any], field: str) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        *(({"method": m}, f"method {m}") for m in METHODS if m not in AVAILABLE_METHODS),
-        ({"pattern": "2:4"}, "pattern 2:4"),
         ({"pattern": "structured:ffn"}, "pattern structured:ffn"),
-        ({"recipe": {"allocation": "owl"}}, "allocation owl"),
-        ({"recipe": {"inputs": "clean"}}, "recipe overrides"),
-        ({"calibration": {"timestep_weights": "inverse-rate"}}, "timestep_weights"),
         ({"calibration": {"source": "hf://datasets/a/b"}}, "calibration source hf"),
         ({"model": {"source": "s3://bucket/model"}}, "model source s3"),
         ({"model": {"source": "example:x", "revision": "v2"}}, "revision"),
@@ -94,8 +90,7 @@ def test_a_pattern_implies_its_sparsity_and_does_not_contradict_it() -> None:
     with pytest.raises(InvalidSpec, match="not valid"):
         parse_spec({**LEAST, "pattern": "2:4", "sparsity": 0.4})
     without = {"model": LEAST["model"], "pattern": "1:4"}
-    with pytest.raises(NotAvailable, match="1:4"):
-        parse_spec(without)
+    assert parse_spec(without).sparsity == 0.75
 
 
 json_values = st.recursive(
@@ -107,10 +102,68 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.parametrize("cell", list(cells()), ids=str)
+def test_every_cell_of_the_grid_can_be_asked_for(cell: Recipe) -> None:
+    recipe = {"inputs": cell.inputs, "order": cell.order, "sinks": cell.sinks}
+    spec = parse_spec({**LEAST, "method": cell.score, "recipe": recipe})
+    assert spec.resolved_recipe == cell
+
+
+def test_what_a_recipe_leaves_out_comes_from_its_methods_row() -> None:
+    for method, row in METHODS.items():
+        assert parse_spec({**LEAST, "method": method}).resolved_recipe == row
+    spec = parse_spec({**LEAST, "recipe": {"sinks": "discount-transient"}})
+    assert spec.resolved_recipe == Recipe("wanda", "noised", "one-shot", "discount-transient")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"method": "magnitude", "recipe": {"inputs": "clean"}}, "magnitude reads no inputs"),
+        ({"method": "magnitude", "recipe": {"sinks": "keep"}}, "recipe.sinks would have no effect"),
+        ({"method": "magnitude", "recipe": {"allocation": "owl"}}, "owl counts outliers"),
+        ({"method": "wanda", "recipe": {"damping": 0.1}}, "damping belongs to SparseGPT"),
+        ({"recipe": {"outlier_threshold": 7}}, "belongs to allocation owl"),
+        ({"recipe": {"allocation_spread": 0.2}}, "allocation_spread belongs to"),
+        (
+            {"recipe": {"allocation": [0.4, 0.6], "allocation_spread": 0.2}},
+            "allocation_spread belongs to",
+        ),
+        (
+            {"pattern": "2:4", "recipe": {"allocation": "early-sparser"}},
+            "only unstructured can be allocated",
+        ),
+        (
+            {"recipe": {"sinks": "discount-transient"}, "calibration": {"sample_interval": 50}},
+            "needs two timesteps",
+        ),
+        (
+            {"method": "wanda", "calibration": {"timestep_weights": "inverse-rate"}},
+            "timestep_weights would have no effect",
+        ),
+    ],
+)
+def test_nonsense_is_refused_with_the_reason(change: dict[str, Any], why: str) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        parse_spec({**LEAST, **change})
+    assert any(why in field["message"] for field in caught.value.fields), caught.value.fields
+
+
+def test_an_explicit_allocation_implies_the_sparsity() -> None:
+    data = {"model": LEAST["model"], "recipe": {"allocation": [0.4, 0.5, 0.75]}}
+    spec = parse_spec(data)
+    assert spec.sparsity == pytest.approx(0.55)
+    assert parse_spec(spec.model_dump(mode="json")) == spec
+    for shares in ([], [0.5, 1.0], [-0.1, 0.5], ["much"]):
+        with pytest.raises(InvalidSpec):
+            parse_spec({**data, "recipe": {"allocation": shares}})
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # busy machines draw slowly
 @given(st.dictionaries(st.sampled_from(sorted(JobSpec.model_fields)), json_values, max_size=6))
 def test_any_json_is_a_spec_or_a_named_refusal(data: dict[str, Any]) -> None:
     with suppress(InvalidSpec, NotAvailable):
-        assert parse_spec({**LEAST, **data}).method in AVAILABLE_METHODS
+        assert parse_spec({**LEAST, **data}).method in METHODS
 
 
 def test_error_codes_are_unique() -> None:

@@ -1,0 +1,200 @@
+"""The stages that runs are made of: load, plan, watch, prune. Nothing here writes a report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from core import evaluate, machine
+from core.calibration.prepare import Prepared, prepare
+from core.evaluation import speed
+from core.models.checkpoint import Checkpoint, CheckpointWriter
+from core.models.decoder import Decoder, load
+from core.models.intake import content_revision, take_in
+from core.phases import Phases
+from core.pruning.engine import Pruned, prune
+from core.pruning.observe import (
+    Observation,
+    Watched,
+    input_owners,
+    measure_all_blocks,
+    observe,
+)
+from core.pruning.plan import Plan, Workload, forward_flops, make_plan
+from core.pruning.probes import probe_sequences
+from core.pruning.statistics import Statistic, statistic_of
+from core.pruning.targets import Targets, make_targets
+from core.recipes import Recipe
+from core.sources import Roots, model_folder, text_path
+from core.spec import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Where and with what a run may work."""
+
+    device: str = "auto"
+    threads: int | None = None
+    memory_budget: int | None = None
+    model_roots: Roots = None
+    replace: bool = False
+    """Whether an existing output folder gives way once the new one is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory, and what it is calibrated and judged on."""
+
+    checkpoint: Checkpoint
+    decoder: Decoder
+    revision: str
+    prepared: Prepared
+
+
+@dataclass(slots=True)
+class Removed:
+    """What pruning took away."""
+
+    matrices: dict[str, tuple[tuple[int, int], int]] = field(default_factory=dict)
+    """Tensor name → (shape, removed)."""
+    unreached: list[str] = field(default_factory=list)
+    """Experts' matrices that no calibration token reached."""
+    shares: tuple[float, ...] | None = None
+    """Each block's share, where an allocation handed them out."""
+
+    def add(self, pruned: Pruned, shape: tuple[int, int]) -> None:
+        """Rows of one tensor that were pruned apart count together, under the tensor's `shape`."""
+        name = pruned.matrix.name
+        before = self.matrices.get(name, (shape, 0))[1]
+        self.matrices[name] = shape, before + pruned.removed
+        if not pruned.reached:
+            self.unreached.append(name)
+
+
+def fetch(spec: JobSpec, options: RunOptions, device: torch.device) -> Loaded:
+    """Read model and calibration source."""
+    source = model_folder(spec.model.source, options.model_roots)
+    checkpoint = Checkpoint(take_in(source))
+    decoder = load(checkpoint, device)
+    prepared = prepare(
+        spec.calibration,
+        text_path(spec.calibration.source, options.model_roots),
+        source,
+        decoder.dimensions,
+        spec.evaluation.samples,
+    )
+    return Loaded(checkpoint, decoder, content_revision(checkpoint.intake), prepared)
+
+
+def plan_run(loaded: Loaded, spec: JobSpec, recipe: Recipe, budget: int | None) -> Plan:
+    """What the run will take, timed on one group of its own sequences."""
+    decoder, prepared = loaded.decoder, loaded.prepared
+    samples, timesteps, positions = prepared.trajectories.noised.shape
+    weight_bytes = sum(p.end - p.begin for p in loaded.checkpoint.places.values())
+    work = Workload(
+        dimensions=decoder.dimensions,
+        weight_bytes=weight_bytes,
+        element_bytes=decoder.element_bytes,
+        samples=samples,
+        timesteps=timesteps,
+        positions=positions,
+        evaluation_sequences=evaluate.sequences(spec.evaluation, prepared),
+        probe_sequences=probe_sequences(spec.recipe.allocation, samples),
+        inputs=_widest_inputs(decoder),
+    )
+    plan = make_plan(
+        work,
+        recipe,
+        device=decoder.device.type,
+        baseline_bytes=machine.held_bytes(decoder.device) - weight_bytes,
+        budget=budget or machine.default_budget(decoder.device),
+    )
+    ids = prepared.trajectories.noised[0, :1].expand(plan.group, -1)
+    seconds = speed.forward_seconds(decoder, ids, perf_counter)
+    return plan.timed(seconds / (plan.group * forward_flops(decoder.dimensions, positions)))
+
+
+def _widest_inputs(decoder: Decoder) -> tuple[tuple[int, int], ...]:
+    """(in, rows of the matrices that read it) for the inputs of the block with the largest Hessians."""
+    blocks = [
+        tuple(
+            (sharers[0].linear.in_features, sum(m.linear.out_features for m in sharers))
+            for sharers in input_owners(decoder.matrices(block)).values()
+        )
+        for block in range(len(decoder.blocks))
+    ]
+    return max(blocks, key=lambda inputs: sum(width**2 for width, _ in inputs))
+
+
+def watch_sinks(
+    loaded: Loaded, spec: JobSpec, recipe: Recipe, plan: Plan, phases: Phases
+) -> Observation:
+    """Attention mass on every timestep; with it the recipe's statistics, where the plan holds inputs."""
+    return observe(
+        loaded.decoder,
+        loaded.prepared.trajectories,
+        spec.sinks,
+        held_for=recipe if plan.hold_inputs else None,
+        group=plan.group,
+        watch=phases.step,
+    )
+
+
+def measure(
+    loaded: Loaded, spec: JobSpec, recipe: Recipe, plan: Plan, seen: Observation, phases: Phases
+) -> tuple[Mapping[str, Statistic], Watched | None]:
+    """Statistics of all blocks, where they are taken at once; else what goes from block to block."""
+    if recipe.score == "magnitude":
+        return {}, None
+    if seen.statistics:
+        return seen.statistics, None
+    watched = Watched.of(recipe, loaded.prepared.trajectories, seen.mass.sum(2), spec.sinks)
+    if not recipe.all_blocks_at_once:
+        return {}, watched
+    kind = statistic_of(recipe)
+    found = measure_all_blocks(loaded.decoder, watched, kind, group=plan.group, watch=phases.step)
+    return found, None
+
+
+def share_out(loaded: Loaded, spec: JobSpec, plan: Plan, phases: Phases) -> Targets:
+    """What each matrix has to lose."""
+    clean = loaded.prepared.trajectories.clean
+    return make_targets(loaded.decoder, spec, clean, group=plan.group, watch=phases.step)
+
+
+def prune_into(
+    folder: Path,
+    loaded: Loaded,
+    spec: JobSpec,
+    recipe: Recipe,
+    plan: Plan,
+    targets: Targets,
+    statistics: tuple[Mapping[str, Statistic], Watched | None],
+    phases: Phases,
+) -> Removed:
+    """Prune the model in memory, and write the pruned checkpoint to the new `folder`."""
+    folder.mkdir()
+    writer = CheckpointWriter(loaded.checkpoint, folder)
+    removed = Removed(shares=targets.shares)
+
+    def keep(pruned: Pruned) -> None:
+        matrix = pruned.matrix
+        writer.replace(matrix.name, matrix.linear.weight)
+        rows, columns = loaded.checkpoint.places[matrix.name].shape
+        removed.add(pruned, (rows, columns))
+
+    found, watched = statistics
+    prune(
+        loaded.decoder,
+        recipe,
+        targets.patterns,
+        damping=spec.recipe.damping,
+        statistics=found,
+        watched=watched,
+        group=plan.group,
+        keep=keep,
+        watch=phases.step,
+    )
+    return removed
