@@ -17,6 +17,7 @@ from core.pruning.patterns import (
     check_width,
     choose_by_row,
     choose_overall,
+    lowest_per_column,
     lowest_per_row,
     removed_per_row,
 )
@@ -93,6 +94,10 @@ def test_every_group_keeps_exactly_n(
     seed: int, rows: int, count: int, pattern: KeepPerGroup, levels: int | None
 ) -> None:
     score = scores(seed, rows, count * pattern.group, levels=levels)
+    in_columns = lowest_per_column(
+        score.view(-1, pattern.group).mT, pattern.group - pattern.kept
+    ).mT.reshape(score.shape)
+    assert torch.equal(in_columns, choose_by_row(score, pattern))
     for choose in (choose_by_row, choose_overall):
         kept = ~choose(score, pattern)
         per_group = kept.view(rows, count, pattern.group).sum(-1)
