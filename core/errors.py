@@ -20,7 +20,8 @@ SecateurError
 ├── DataError                the calibration text cannot be used                 exit 3
 │   ├── TextNotFound
 │   ├── TextTooShort
-│   └── BadTokenFile
+│   ├── BadTokenFile
+│   └── HubUnavailable       the hub does not answer, or not with what it announced
 ├── ResourceError            the machine is too small                            exit 4
 │   ├── OutOfMemory
 │   └── DiskFull
@@ -151,6 +152,10 @@ class TextTooShort(DataError):
 
 class BadTokenFile(DataError):
     code = "bad-token-file"
+
+
+class HubUnavailable(DataError):
+    code = "hub-unavailable"
 
 
 class ResourceError(SecateurError):

@@ -19,6 +19,7 @@ from core import evaluate, machine
 from core.calibration.prepare import Prepared, prepare
 from core.errors import DiskFull, OutOfMemory, OutputExists
 from core.evaluation import speed
+from core.hub import Hub
 from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.decoder import Decoder, load
 from core.models.intake import content_revision, take_in
@@ -28,7 +29,7 @@ from core.pruning.engine import Pruned, prune
 from core.pruning.observe import Observation, observe
 from core.pruning.plan import Plan, Workload, forward_flops, make_plan
 from core.pruning.recipes import Recipe
-from core.sources import Roots, model_folder, text_path
+from core.sources import Roots, model_folder, text_source
 from core.spec import JobSpec
 
 
@@ -40,6 +41,7 @@ class RunOptions:
     threads: int | None = None
     memory_budget: int | None = None
     model_roots: Roots = None
+    hub_cache: Path | None = None
     replace: bool = False
     """Whether an existing output folder gives way once the new one is complete."""
 
@@ -156,10 +158,12 @@ class _Run:
         calibration = self.spec.calibration
         return prepare(
             calibration,
-            text_path(calibration.source, self.options.model_roots),
+            text_source(calibration.source, self.options.model_roots),
             source,
+            decoder.family,
             decoder.dimensions,
             self.spec.evaluation.samples,
+            Hub(self.partial, self.options.hub_cache),
         )
 
     def _plan(self, decoder: Decoder, checkpoint: Checkpoint, prepared: Prepared) -> Plan:

@@ -74,6 +74,15 @@ class Recipe(_Strict):
     allocation: Literal["uniform", "owl", "early-sparser", "sensitivity"] = "uniform"
 
 
+def mask_rate(timestep: float, steps: int, eps: float) -> float:
+    """p_t = (1 − ε)·t/T + ε.  LLaDA, arXiv 2502.09992, §2.1."""
+    return (1 - eps) * timestep / steps + eps
+
+
+RATE_ROUNDING = 1e-9
+"""A rate this close to `max_rate` is equal to it: 0.3 is not exactly representable."""
+
+
 class Calibration(_Strict):
     """What the model is watched on. Sequences are never longer than the model's own context."""
 
@@ -86,12 +95,21 @@ class Calibration(_Strict):
     diffusion_steps: Annotated[int, Field(ge=1, le=10000)] = 50
     sample_interval: Annotated[int, Field(ge=1, le=10000)] = 5
     noise_eps: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    stratified: bool = False
+    """Draw each sample's noise levels, one in each of equal strata, instead of fixing them."""
+    keep_prefix: Annotated[int, Field(ge=0, lt=131072)] = 0
+    """Positions at the beginning that are never corrupted."""
+    max_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Timesteps that corrupt a larger share of positions are left out."""
+    include_clean: bool = False
+    """Whether the clean sequence is one more timestep, t = 0, the first."""
     timestep_weights: (
         Literal["uniform", "inverse-rate"]
         | Annotated[
             tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=10000)
         ]
     ) = "uniform"
+    """What a timestep counts for in statistics; `inverse-rate` is 1/p, as the NELBO weights it."""
 
     @model_validator(mode="after")
     def _has_a_timestep(self) -> Self:
@@ -99,12 +117,56 @@ class Calibration(_Strict):
             raise ValueError(
                 "sample_interval is larger than diffusion_steps: no timestep would be sampled"
             )
+        if not self.timesteps:
+            lowest = mask_rate(self.sample_interval, self.diffusion_steps, self.noise_eps)
+            raise ValueError(
+                f"max_rate {self.max_rate:g} leaves no timestep: the first one already corrupts "
+                f"{lowest:g} of all positions; raise it, lower sample_interval, or set include_clean"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_something_to_corrupt(self) -> Self:
+        if self.keep_prefix >= self.sequence_length:
+            raise ValueError(
+                f"keep_prefix {self.keep_prefix} must be smaller than sequence_length "
+                f"{self.sequence_length}: nothing would be corrupted"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_usable_weights(self) -> Self:
+        weights = self.timestep_weights
+        if weights == "inverse-rate" and self.include_clean:
+            raise ValueError(
+                "timestep_weights inverse-rate cannot weigh the clean sequence, whose rate is 0; "
+                "give the weights as a list, or leave include_clean out"
+            )
+        if isinstance(weights, str):
+            return self
+        if not any(weights):
+            raise ValueError("timestep_weights are all 0: nothing would be measured")
+        # How many timesteps a token file recorded is known only when it is read.
+        if len(weights) != len(self.timesteps) and not self.source.endswith(".safetensors"):
+            raise ValueError(
+                f"timestep_weights has {len(weights)} values for {len(self.timesteps)} timesteps: "
+                f"{', '.join(map(str, self.timesteps))}"
+            )
         return self
 
     @property
+    def noisy_timesteps(self) -> tuple[int, ...]:
+        """interval, 2·interval, …, up to diffusion_steps, as far as their rate is allowed."""
+        highest = self.max_rate + RATE_ROUNDING
+        sampled = range(self.sample_interval, self.diffusion_steps + 1, self.sample_interval)
+        return tuple(
+            t for t in sampled if mask_rate(t, self.diffusion_steps, self.noise_eps) <= highest
+        )
+
+    @property
     def timesteps(self) -> tuple[int, ...]:
-        """Sampled timesteps: interval, 2·interval, …, up to diffusion_steps."""
-        return tuple(range(self.sample_interval, self.diffusion_steps + 1, self.sample_interval))
+        """All timesteps of a trajectory, in order of growing noise; 0 is the clean sequence."""
+        return (0,) * self.include_clean + self.noisy_timesteps
 
 
 class Sinks(_Strict):
@@ -207,8 +269,6 @@ def refuse_unavailable(spec: JobSpec) -> None:
         f"pattern {spec.pattern}": spec.pattern != "unstructured",
         f"recipe.allocation {recipe.allocation}": recipe.allocation != "uniform",
         "recipe overrides (inputs, order, sinks)": not _is_methods_own(spec),
-        "calibration.timestep_weights other than uniform": calibration.timestep_weights
-        != "uniform",
         f"output.dtype {spec.output.dtype}": spec.output.dtype != "keep",
         "output.packed": spec.output.packed,
         "output.max_shard_bytes (the input's shards are kept)": spec.output.max_shard_bytes
@@ -218,9 +278,7 @@ def refuse_unavailable(spec: JobSpec) -> None:
         f"model source {spec.model.source.split(':')[0]}": spec.model.source.startswith(
             ("hf://", "s3://")
         ),
-        f"calibration source {calibration.source.split(':')[0]}": calibration.source.startswith(
-            ("hf://", "s3://")
-        ),
+        "calibration source s3": calibration.source.startswith("s3://"),
     }
     for what, refused in refusals.items():
         if refused:

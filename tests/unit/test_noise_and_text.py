@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from core.calibration.noise import forward_noise, mask_rate
-from core.calibration.text import load_tokenizer, pack, read_builtin, read_documents
+from core.calibration.documents import read_documents
+from core.calibration.noise import forward_noise
+from core.calibration.text import load_tokenizer, pack, read_builtin
 from core.calibration.token_file import read_token_file
 from core.errors import BadTokenFile, DataError, ModelNotFound, TextNotFound, TextTooShort
+from core.spec import mask_rate
 from tests.checkpoints import MASK_ID, VOCABULARY
 
 CLEAN = torch.arange(64).reshape(2, 32) % 50
@@ -92,19 +94,19 @@ def test_builtin_texts_do_not_overlap() -> None:
 def test_documents_of_files(tmp_path: Path) -> None:
     lines = tmp_path / "a.jsonl"
     lines.write_text(json.dumps({"text": "one"}) + "\n\n" + json.dumps({"text": "two"}) + "\n")
-    assert read_documents(lines) == ["one", "two"]
+    assert list(read_documents(lines)) == ["one", "two"]
     lines.write_text('{"text": 1}\n')
     with pytest.raises(DataError, match="line 1"):
-        read_documents(lines)
+        list(read_documents(lines))
     plain = tmp_path / "a.txt"
     plain.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
-        read_documents(plain)
+        list(read_documents(plain))
     with pytest.raises(TextNotFound, match="not a file"):
-        read_documents(tmp_path / "none.txt")
+        list(read_documents(tmp_path / "none.txt"))
     (tmp_path / "a.csv").write_text("x")
     with pytest.raises(TextNotFound, match=r"\.jsonl"):
-        read_documents(tmp_path / "a.csv")
+        list(read_documents(tmp_path / "a.csv"))
 
 
 @pytest.mark.parametrize(
