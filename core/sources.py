@@ -16,7 +16,7 @@ Roots = tuple[Path, ...] | None
 
 HUB_DATASET = re.compile(
     r"hf://datasets/(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})"
-    r"(@(?P<revision>refs/convert/[\w.-]+|refs/pr/\d+|[\w.-]{1,200}))?(/(?P<path>.+?)/?)?",
+    r"(@(?P<revision>refs/convert/[\w.-]+|refs/pr/\d+|[\w.-]{1,200}))?(/(?P<path>.+?))?/?",
     re.ASCII,
 )
 
@@ -93,13 +93,14 @@ def text_source(source: str, roots: Roots) -> TextSource:
 def hub_dataset(source: str) -> HubDataset:
     """The data set of `hf://datasets/org/name[@revision][/path]`. Raises SourceRefused."""
     found = HUB_DATASET.fullmatch(source)
-    path = found["path"] if found else None
-    if found is None or ".." in found["name"] or (path is not None and not is_plain(path)):
+    name, revision, path = found.group("name", "revision", "path") if found else ("..", None, None)
+    # Neither a repository's name nor a git reference has two dots in a row.
+    if ".." in name + (revision or "") or (path is not None and not is_plain(path)):
         raise SourceRefused(
             f"{source} does not name a data set.",
             remedy="Write hf://datasets/org/name, then @revision and /path/in/it if need be.",
         )
-    return HubDataset(found["name"], found["revision"] or "main", path)
+    return HubDataset(name, revision or "main", path)
 
 
 def is_plain(name: str) -> bool:
