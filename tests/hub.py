@@ -10,6 +10,9 @@ from threading import Event, Thread
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+import huggingface_hub
+import pytest
+
 Fault = Literal["cut short", "cut short once", "begins anew", "too long", "altered", "too slow"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -163,3 +166,24 @@ def serving() -> Iterator[FakeHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def asked_by_default(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub with a small data set that HF_ENDPOINT names, and a client that loses patience soon."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("core.hub.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    with serving() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        huggingface_hub.close_session()
+        hub.files = {
+            "README.md": b"# a data set",
+            "data/train-00001-of-00002.txt": b"second",
+            "data/train-00000-of-00002.txt": b"first",
+            "data/test-00000-of-00001.txt": b"never",
+        }
+        yield hub
+        huggingface_hub.close_session()

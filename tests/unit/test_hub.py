@@ -1,40 +1,17 @@
 """Data sets of the hub: which files are read, at which commit, and every way the hub can fail."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from huggingface_hub import constants
 
 from core import hub as under_test
 from core.errors import DataError, HubUnavailable, SourceRefused, TextNotFound
 from core.hub import Hub, text_files
 from core.sources import HubDataset, hub_dataset
-from tests.hub import COMMIT, FakeHub, Fault, serving
+from tests.hub import COMMIT, FakeHub, Fault
 
 RESOLVE = f"/datasets/org/name/resolve/{COMMIT}"
 TRAIN = HubDataset("org/name", "main", None)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr(under_test, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-    with serving() as served:
-        monkeypatch.setenv("HF_ENDPOINT", served.url)
-        huggingface_hub.close_session()
-        served.files = {
-            "README.md": b"# a data set",
-            "data/train-00001-of-00002.txt": b"second",
-            "data/train-00000-of-00002.txt": b"first",
-            "data/test-00000-of-00001.txt": b"never",
-        }
-        yield served
-        huggingface_hub.close_session()
 
 
 def read(scratch: Path, dataset: HubDataset = TRAIN, kept: Path | None = None) -> list[bytes]:
