@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidSpec, NotAvailable, SecateurError, tree
@@ -106,6 +106,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # other work on the machine
 @given(st.dictionaries(st.sampled_from(sorted(JobSpec.model_fields)), json_values, max_size=6))
 def test_any_json_is_a_spec_or_a_named_refusal(data: dict[str, Any]) -> None:
     with suppress(InvalidSpec, NotAvailable):

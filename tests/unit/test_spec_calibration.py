@@ -1,5 +1,6 @@
 """The calibration section of the contract: what its options mean together, and which contradict."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,3 +95,8 @@ def test_every_option_survives_the_way_through_json(asked: dict[str, Any]) -> No
         getattr(again.calibration, name) == (tuple(value) if isinstance(value, list) else value)
         for name, value in asked.items()
     )
+
+
+def test_every_option_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text("utf-8")
+    assert [name for name in Calibration.model_fields if f"`{name}`" not in text] == []
