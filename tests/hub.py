@@ -28,6 +28,8 @@ class FakeHub:
     commit: str = COMMIT
     statuses: dict[str, int] = field(default_factory=dict)
     """Path of a request, without query → the status it is answered with."""
+    stalled: set[str] = field(default_factory=set)
+    """Paths of requests that are never answered."""
     faults: dict[str, Fault] = field(default_factory=dict)
     """Name of a file → what goes wrong while its body is sent."""
     sizes: dict[str, int] = field(default_factory=dict)
@@ -53,7 +55,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = urlsplit(self.path).path
         self.hub.asked.append(f"{self.command} {path}")
-        if path in self.hub.statuses:
+        if path in self.hub.stalled:
+            self._too_slow(200, b"", {})
+        elif path in self.hub.statuses:
             self._refuse(self.hub.statuses[path])
         elif path.startswith("/api/datasets/org/name/revision/"):
             self._revision(unquote(path.rsplit("/", 1)[1]))

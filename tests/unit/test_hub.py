@@ -152,12 +152,18 @@ def test_a_hub_that_is_not_there_is_unavailable(
         read(tmp_path)
 
 
+def test_a_hub_that_never_answers_is_not_waited_for(hub: FakeHub, tmp_path: Path) -> None:
+    hub.stalled.add("/api/datasets/org/name/revision/main")
+    with pytest.raises(HubUnavailable, match="ReadTimeout"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
         ("cut short", HubUnavailable, "did not deliver"),
         ("too long", HubUnavailable, "should be of size"),
-        ("too slow", HubUnavailable, "did not deliver"),
+        ("too slow", HubUnavailable, "ReadTimeout"),
         ("altered", DataError, "not those published"),
     ],
 )
