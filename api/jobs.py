@@ -28,7 +28,7 @@ from core.errors import (
 from core.jobs.states import State
 from core.jobs.views import EventPage, Job, JobPage
 from core.recipes import Method
-from core.sources import model_folder, text_path
+from core.sources import model_folder, text_source
 from core.spec import parse_spec
 
 _METADATA: Final = "metadata."
@@ -91,7 +91,7 @@ def submit_job(
     spec = parse_spec(posted)
     # Refused now rather than by a worker later: names no example has, files outside the roots.
     model_folder(spec.model.source, roots)
-    text_path(spec.calibration.source, roots)
+    text_source(spec.calibration.source, roots)
     job = jobs.create(tenant, spec, now)
     background.add_task(bell.ring, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"

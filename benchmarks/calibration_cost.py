@@ -14,13 +14,14 @@ from time import perf_counter
 import torch
 
 from core.calibration.noise import Trajectories, forward_noise
+from core.calibration_spec import Calibration
 from core.examples import folder_of
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in
 from core.pruning.observe import observe
 from core.recipes import METHODS
-from core.spec import Calibration, Sinks
+from core.spec import Sinks
 
 GROUP = 16
 

@@ -22,7 +22,8 @@ SecateurError
 ├── DataError                the calibration text cannot be used                 exit 3
 │   ├── TextNotFound
 │   ├── TextTooShort
-│   └── BadTokenFile
+│   ├── BadTokenFile
+│   └── HubUnavailable       the hub does not answer, or not with what it announced
 ├── ResourceError            the machine is too small                            exit 4
 │   ├── OutOfMemory
 │   └── DiskFull
@@ -168,6 +169,10 @@ class TextTooShort(DataError):
 
 class BadTokenFile(DataError):
     code = "bad-token-file"
+
+
+class HubUnavailable(DataError):
+    code = "hub-unavailable"
 
 
 class ResourceError(SecateurError):

@@ -95,7 +95,7 @@ def _carry_out(spec: JobSpec, partial: Path, options: RunOptions, phases: Phases
     recipe, device = spec.resolved_recipe, machine.device(options.device)
     machine.set_threads(options.threads)
     with phases.phase("fetching", 0.02, "reading the model"):
-        loaded = fetch(spec, options, device)
+        loaded = fetch(spec, options, device, partial)
     plan = plan_run(loaded, spec, recipe, options.memory_budget)
     with phases.phase("analysing", 0.45, "watching attention over the trajectory"):
         seen = watch_sinks(loaded, spec, recipe, plan, phases)

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     work_dir: Path | None = Field(
         None, description="folder for a run's scratch files; the system's temporary one if unset"
     )
+    hub_cache: Path | None = Field(
+        None,
+        description="folder that keeps downloaded data sets for later runs; unset, they go with the run",
+    )
     lease_seconds: float = Field(
         60.0, gt=0, description="a worker unheard of this long lost its job"
     )

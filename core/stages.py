@@ -10,6 +10,7 @@ import torch
 from core import evaluate, machine
 from core.calibration.prepare import Prepared, prepare
 from core.evaluation import speed
+from core.hub import Hub
 from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.decoder import Decoder, load
 from core.models.intake import content_revision, take_in
@@ -27,7 +28,7 @@ from core.pruning.probes import probe_sequences
 from core.pruning.statistics import Statistic, statistic_of
 from core.pruning.targets import Targets, make_targets
 from core.recipes import Recipe
-from core.sources import Roots, model_folder, text_path
+from core.sources import Roots, model_folder, text_source
 from core.spec import JobSpec
 
 
@@ -39,6 +40,8 @@ class RunOptions:
     threads: int | None = None
     memory_budget: int | None = None
     model_roots: Roots = None
+    hub_cache: Path | None = None
+    """Where downloads from a hub are kept; None keeps them no longer than the run."""
     replace: bool = False
     """Whether an existing output folder gives way once the new one is complete."""
 
@@ -73,17 +76,19 @@ class Removed:
             self.unreached.append(name)
 
 
-def fetch(spec: JobSpec, options: RunOptions, device: torch.device) -> Loaded:
-    """Read model and calibration source."""
+def fetch(spec: JobSpec, options: RunOptions, device: torch.device, scratch: Path) -> Loaded:
+    """Read model and calibration source; `scratch` is a folder for what has to be downloaded."""
     source = model_folder(spec.model.source, options.model_roots)
     checkpoint = Checkpoint(take_in(source))
     decoder = load(checkpoint, device)
     prepared = prepare(
         spec.calibration,
-        text_path(spec.calibration.source, options.model_roots),
+        text_source(spec.calibration.source, options.model_roots),
         source,
+        decoder.family,
         decoder.dimensions,
         spec.evaluation.samples,
+        Hub(scratch, options.hub_cache),
     )
     return Loaded(checkpoint, decoder, content_revision(checkpoint.intake), prepared)
 

@@ -1,11 +1,13 @@
 """Fixtures that more than one test file needs."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.checkpoints import tiny_llada
+from tests.hub import FakeHub, asked_by_default
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +30,10 @@ def reference_vectors() -> Path:
 def tiny_model(tmp_path: Path) -> Path:
     """A random LLaDA checkpoint of two blocks, in one file."""
     return tiny_llada(tmp_path / "model")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub on this machine, which every download asks."""
+    with asked_by_default(monkeypatch) as served:
+        yield served

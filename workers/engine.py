@@ -15,5 +15,6 @@ def execute(request: Request, out: Path, report: Report) -> None:
         threads=request.threads,
         memory_budget=request.memory_budget,
         model_roots=request.model_roots,
+        hub_cache=request.hub_cache,
     )
     execute_spec(request.spec, out, options, report)

@@ -120,6 +120,7 @@ class Supervisor:
             threads=settings.threads,
             memory_budget=settings.memory_budget,
             model_roots=settings.model_roots,
+            hub_cache=settings.hub_cache,
         )
 
     def _fail(self, claim: Claim, result: Failed) -> State:

@@ -1,16 +1,23 @@
 """From a spec's calibration section to trajectories, and to a held-out text for evaluation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from torch import Tensor
 
 from core.calibration import text
-from core.calibration.noise import Trajectories, forward_noise
-from core.calibration.token_file import TokenFile, read_token_file
-from core.errors import BadTokenFile, TextTooShort
-from core.models.families import Dimensions
-from core.spec import Calibration
+from core.calibration.documents import read_documents
+from core.calibration.noise import Noise, Trajectories, draw
+from core.calibration.recorded import from_recorded, weighted
+from core.calibration.token_file import read_token_file
+from core.calibration_spec import Calibration
+from core.errors import BadTokenFile, InvalidSpec, TextTooShort
+from core.hub import Hub
+from core.models.families import Dimensions, Family
+from core.sources import BuiltinText, HubDataset, LocalFile, TextSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,44 +29,72 @@ class Prepared:
     """(samples, positions) int64."""
     evaluation_text: str
     warnings: tuple[str, ...]
+    source_revision: str | None = None
+    """The commit of the data set that was read; None where the source has no revisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `prepare` was asked, as its parts need it."""
+
+    calibration: Calibration
+    model_folder: Path
+    family: Family
+    dimensions: Dimensions
+    evaluation_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A source as files, each fetched when it is asked for."""
+
+    name: str
+    revision: str | None
+    suffix: str
+    paths: Iterator[Path]
 
 
 def prepare(
     calibration: Calibration,
-    path: Path | None,
+    source: TextSource,
     model_folder: Path,
+    family: Family,
     dimensions: Dimensions,
     evaluation_samples: int,
+    hub: Hub,
 ) -> Prepared:
-    """Read the source (`path` for files, None for builtin texts) and draw the noise.
+    """Read the source and draw the noise.
 
     Raises:
-        TextNotFound, TextTooShort, BadTokenFile, DataError: the source cannot serve.
+        TextNotFound, TextTooShort, BadTokenFile, HubUnavailable, DataError: the source cannot serve.
         ModelNotFound: text is given and the model has no tokenizer.
+        InvalidSpec: an option contradicts what the source turned out to be.
     """
-    if path is not None and path.suffix == ".safetensors":
-        tokens = read_token_file(path, dimensions.vocabulary)
-        return _from_tokens(calibration, tokens, dimensions, evaluation_samples)
-    length = min(calibration.sequence_length, dimensions.context)
-    warnings = []
-    if length < calibration.sequence_length:
-        warnings.append(
-            f"calibration.sequence_length {calibration.sequence_length} exceeds the model's context: {length} used"
-        )
-    tokenizer = text.load_tokenizer(model_folder)
-    if path is None:
-        clean, held_out, named = _from_builtin(calibration, tokenizer, length, evaluation_samples)
-    else:
-        clean, held_out, named = _from_file(
-            calibration, path, tokenizer, length, evaluation_samples
-        )
-    return Prepared(_noise(calibration, clean, dimensions), held_out, named, tuple(warnings))
+    asked = Asked(calibration, model_folder, family, dimensions, evaluation_samples)
+    if isinstance(source, BuiltinText):
+        return _from_builtin(asked, source.name)
+    with _files(source, hub) as files:
+        if files.suffix == ".safetensors":
+            return _from_tokens(asked, files)
+        return _from_text(asked, files)
 
 
-def _from_builtin(
-    calibration: Calibration, tokenizer: text.TextTokenizer, length: int, evaluation_samples: int
-) -> tuple[Tensor, Tensor, str]:
-    name = calibration.source.removeprefix("builtin:")
+@contextmanager
+def _files(source: LocalFile | HubDataset, hub: Hub) -> Iterator[Files]:
+    if isinstance(source, LocalFile):
+        path = source.path
+        yield Files(path.name, None, path.suffix, iter([path]))
+        return
+    with hub.snapshot(source) as snapshot:
+        name = f"{source.name} at {snapshot.commit}"
+        yield Files(name, snapshot.commit, Path(snapshot.files[0]).suffix, snapshot.paths())
+
+
+def _from_builtin(asked: Asked, name: str) -> Prepared:
+    """Calibration and evaluation have a file each."""
+    calibration = asked.calibration
+    length, warnings = _length(asked)
+    tokenizer = text.load_tokenizer(asked.model_folder)
     rows = [
         text.pack(
             tokenizer.encode(text.read_builtin(name, file)),
@@ -71,35 +106,37 @@ def _from_builtin(
         )
         for file, samples in (
             (text.CALIBRATION, calibration.samples),
-            (text.HELD_OUT, evaluation_samples),
+            (text.HELD_OUT, asked.evaluation_samples),
         )
     ]
-    return rows[0], rows[1], f"{calibration.source}, held-out part"
+    trajectories = noised(rows[0], calibration, asked.family, asked.dimensions)
+    return Prepared(trajectories, rows[1], f"{calibration.source}, held-out part", warnings)
 
 
-def _from_file(
-    calibration: Calibration,
-    path: Path,
-    tokenizer: text.TextTokenizer,
-    length: int,
-    evaluation_samples: int,
-) -> tuple[Tensor, Tensor, str]:
+def _from_text(asked: Asked, files: Files) -> Prepared:
     """Calibration and evaluation windows of one text never overlap."""
-    rows = text.pack(
-        tokenizer.encode(text.read_documents(path)),
-        tokenizer.start,
-        calibration.samples + evaluation_samples,
-        length,
-        calibration.seed,
-        path.name,
+    calibration = asked.calibration
+    length, warnings = _length(asked)
+    tokenizer = text.load_tokenizer(asked.model_folder)
+    windows = calibration.samples + asked.evaluation_samples
+    enough = text.tokens_to_read(windows, length - len(tokenizer.start))
+    tokens = tokenizer.encode_up_to(
+        enough, chain.from_iterable(read_documents(path) for path in files.paths)
     )
-    named = f"{path.name}, windows that calibration did not see"
-    return rows[: calibration.samples], rows[calibration.samples :], named
+    rows = text.pack(tokens, tokenizer.start, windows, length, calibration.seed, files.name)
+    clean, held_out = rows[: calibration.samples], rows[calibration.samples :]
+    return Prepared(
+        trajectories=noised(clean, calibration, asked.family, asked.dimensions),
+        evaluation=held_out,
+        evaluation_text=f"{files.name}, windows that calibration did not see",
+        warnings=warnings,
+        source_revision=files.revision,
+    )
 
 
-def _from_tokens(
-    calibration: Calibration, tokens: TokenFile, dimensions: Dimensions, evaluation_samples: int
-) -> Prepared:
+def _from_tokens(asked: Asked, files: Files) -> Prepared:
+    calibration, dimensions = asked.calibration, asked.dimensions
+    tokens = read_token_file(next(files.paths), dimensions.vocabulary)
     rows, length = tokens.input_ids.shape
     if rows < calibration.samples:
         raise TextTooShort("token file", rows * length, calibration.samples * length)
@@ -108,38 +145,57 @@ def _from_tokens(
             f"rows of {length} tokens exceed the model's context of {dimensions.context}."
         )
     used = calibration.samples
-    clean, spare = tokens.input_ids[:used], tokens.input_ids[used : used + evaluation_samples]
-    warnings = []
+    clean, spare = tokens.input_ids[:used], tokens.input_ids[used : used + asked.evaluation_samples]
+    named = "rows of the token file that calibration did not see"
+    warnings: tuple[str, ...] = ()
     if len(spare) < 2:
-        spare, named = (
-            tokens.input_ids[:evaluation_samples],
-            "the calibration rows of the token file",
-        )
-        warnings.append("quality was measured on calibration tokens: the token file has no others")
-    else:
-        named = "rows of the token file that calibration did not see"
+        spare = tokens.input_ids[: asked.evaluation_samples]
+        named = "the calibration rows of the token file"
+        warnings = ("quality was measured on calibration tokens: the token file has no others",)
     if tokens.noised is None:
-        return Prepared(_noise(calibration, clean, dimensions), spare, named, tuple(warnings))
-    recorded = tokens.noised[:used]
-    if recorded.shape[1] != len(calibration.timesteps):
-        raise BadTokenFile(
-            f"the recorded trajectory has {recorded.shape[1]} timesteps; diffusion_steps and "
-            f"sample_interval ask for {len(calibration.timesteps)}."
+        trajectories = noised(clean, calibration, asked.family, dimensions)
+    else:
+        trajectories, labels = from_recorded(
+            clean, tokens.noised[:used], calibration, dimensions.mask_token
         )
-    assert dimensions.mask_token is not None
-    trajectories = Trajectories.recorded(
-        clean, recorded, calibration.timesteps, dimensions.mask_token
-    )
-    return Prepared(trajectories, spare, named, tuple(warnings))
+        warnings += labels
+    return Prepared(trajectories, spare, named, warnings, files.revision)
 
 
-def _noise(calibration: Calibration, clean: Tensor, dimensions: Dimensions) -> Trajectories:
-    assert dimensions.mask_token is not None
-    return forward_noise(
-        clean,
-        calibration.timesteps,
-        calibration.diffusion_steps,
-        calibration.noise_eps,
-        dimensions.mask_token,
-        calibration.seed,
+def _length(asked: Asked) -> tuple[int, tuple[str, ...]]:
+    """Positions of a sequence, and a warning if they are fewer than asked for."""
+    wanted, context = asked.calibration.sequence_length, asked.dimensions.context
+    if wanted <= context:
+        return wanted, ()
+    warning = f"calibration.sequence_length {wanted} exceeds the model's context: {context} used"
+    return context, (warning,)
+
+
+def noised(
+    clean: Tensor, calibration: Calibration, family: Family, dimensions: Dimensions
+) -> Trajectories:
+    """`clean` (samples, positions) under the family's forward process, as the spec asks for it.
+
+    Raises:
+        InvalidSpec: an option does not fit the sequences, which may be shorter than the spec's.
+    """
+    if calibration.keep_prefix >= clean.shape[1]:
+        raise InvalidSpec(
+            f"calibration.keep_prefix {calibration.keep_prefix} leaves nothing to corrupt in "
+            f"sequences of {clean.shape[1]} positions.",
+            remedy="Lower it.",
+        )
+    noise = Noise(
+        process=family.process,
+        timesteps=calibration.noisy_timesteps,
+        steps=calibration.diffusion_steps,
+        eps=calibration.noise_eps,
+        mask_token=dimensions.mask_token,
+        vocabulary=dimensions.vocabulary,
+        stratified=calibration.stratified,
+        keep_prefix=calibration.keep_prefix,
+        max_rate=calibration.max_rate,
     )
+    drawn = draw(clean, noise, calibration.seed)
+    found = drawn.with_clean() if calibration.include_clean else drawn
+    return weighted(found, calibration)

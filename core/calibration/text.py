@@ -1,7 +1,6 @@
 """Calibration text: from a named source to equally long rows of token ids."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +8,19 @@ import torch
 from tokenizers import Tokenizer
 from torch import Generator, Tensor
 
-from core.errors import DataError, ModelNotFound, TextNotFound, TextTooShort
+from core.errors import ModelNotFound, TextNotFound, TextTooShort
 
 BUILTIN = Path(__file__).parent / "data"
 HELD_OUT = "heldout.txt"
 CALIBRATION = "calibration.txt"
-MAX_TEXT_BYTES = 1 << 30
+
+READ_AHEAD = 8
+"""Of a long text, this many times the tokens that are needed are read: windows are drawn from all
+of them, and a run over a few megabytes must not wait for gigabytes."""
+READ_AT_LEAST = 1 << 20
+"""Tokens that are read in any case, so that a small run still draws from a varied text."""
+BATCH = 1 << 20
+"""Characters of documents that are encoded together."""
 
 
 def builtin_names() -> list[str]:
@@ -30,39 +36,6 @@ def read_builtin(name: str, file: str) -> list[str]:
     return [(BUILTIN / name / file).read_text(encoding="utf-8")]
 
 
-def read_documents(path: Path) -> list[str]:
-    """Documents of a .txt (one) or .jsonl file (one a line, under `text`).
-
-    Raises:
-        TextNotFound: no such file, or another kind of file.
-        DataError: not UTF-8, too large, or a line without `text`.
-    """
-    if not path.is_file():
-        raise TextNotFound(f"{path} is not a file.", remedy="Check calibration.source.")
-    if path.suffix not in (".txt", ".jsonl"):
-        raise TextNotFound(f"{path.name}: this version reads .txt, .jsonl and .safetensors.")
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise DataError(f"{path.name} is larger than {MAX_TEXT_BYTES} bytes.")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not UTF-8: {error}.") from None
-    if path.suffix == ".txt":
-        return [text]
-    return [_text_of(line, path, n) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-
-
-def _text_of(line: str, path: Path, number: int) -> str:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        entry = None
-    if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
-        raise DataError(f"{path.name}, line {number}: not an object with a string `text`.")
-    text: str = entry["text"]
-    return text
-
-
 @dataclass(frozen=True, slots=True)
 class TextTokenizer:
     """The checkpoint's own fast tokenizer."""
@@ -75,6 +48,41 @@ class TextTokenizer:
         """All documents one after another, without start tokens."""
         encoded = self.tokenizer.encode_batch(list(documents), add_special_tokens=False)
         return [token for document in encoded for token in document.ids]
+
+    def encode_up_to(self, enough: int, documents: Iterable[str]) -> Tensor:
+        """The first `enough` tokens of the documents, or all there are: (tokens,) int64.
+
+        No document is asked for once there are enough, and no more than `BATCH` characters and
+        one document are encoded at once.
+        """
+        found: list[Tensor] = []
+        count = 0
+        for batch in _batches(documents):
+            tokens = torch.tensor(self.encode(batch), dtype=torch.int64)
+            found.append(tokens)
+            count += len(tokens)
+            if count >= enough:
+                break
+        return torch.cat(found)[:enough] if found else torch.empty(0, dtype=torch.int64)
+
+
+def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
+    """Consecutive documents, as many as reach `BATCH` characters."""
+    batch: list[str] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document) + 1  # so that empty documents do not gather without end
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def tokens_to_read(windows: int, width: int) -> int:
+    """How much of a text is enough for `windows` windows of `width` tokens."""
+    return max(READ_AHEAD * windows * width, READ_AT_LEAST)
 
 
 def load_tokenizer(folder: Path) -> TextTokenizer:
@@ -108,7 +116,12 @@ def _first_index(tokens: Sequence[int], part: Sequence[int]) -> int:
 
 
 def pack(
-    tokens: Sequence[int], start: Sequence[int], samples: int, length: int, seed: int, source: str
+    tokens: Sequence[int] | Tensor,
+    start: Sequence[int],
+    samples: int,
+    length: int,
+    seed: int,
+    source: str,
 ) -> Tensor:
     """(samples, length) int64: distinct windows of the text, in an order drawn from `seed`, each
     beginning with the tokenizer's own start tokens.
@@ -121,5 +134,5 @@ def pack(
     if windows < samples:
         raise TextTooShort(source, len(tokens), samples * max(width, 1))
     order = torch.randperm(windows, generator=Generator().manual_seed(seed))[:samples]
-    body = torch.tensor(tokens, dtype=torch.int64)[: windows * width].view(windows, width)[order]
+    body = torch.as_tensor(tokens, dtype=torch.int64)[: windows * width].view(windows, width)[order]
     return torch.cat([torch.tensor(list(start), dtype=torch.int64).expand(samples, -1), body], 1)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from core.calibration.noise import Trajectories
 from core.errors import BadTokenFile, TextNotFound
 
 
@@ -46,6 +47,21 @@ def read_token_file(path: Path, vocabulary: int) -> TokenFile:
                 f"{path.name}: noised_input_ids {list(noised.shape)} does not match input_ids {list(clean.shape)}."
             )
     return TokenFile(clean, noised)
+
+
+def write_token_file(path: Path, trajectories: Trajectories) -> None:
+    """Save a trajectory as a token file, which as `calibration.source` gives the same ids again.
+
+    Only ids are kept: read back, rates are the shares that were corrupted, weights those of the
+    spec, and timesteps are labelled anew.
+
+    Raises:
+        BadTokenFile: `path` has a suffix under which it would not be read as a token file.
+    """
+    if path.suffix != ".safetensors":
+        raise BadTokenFile(f"{path.name}: a token file's name must end in .safetensors.")
+    tensors = {"input_ids": trajectories.clean, "noised_input_ids": trajectories.noised}
+    save_file({name: ids.contiguous() for name, ids in tensors.items()}, path)
 
 
 def _check(path: Path, name: str, ids: Tensor, axes: int, vocabulary: int) -> None:

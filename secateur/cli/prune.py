@@ -53,6 +53,7 @@ def prune(
         device=device or settings.device,
         threads=threads or settings.threads,
         memory_budget=budget,
+        hub_cache=settings.hub_cache,
         replace=force,
     )
     with interruptible():  # so that what is half-written is taken away

@@ -18,9 +18,18 @@ from core.recipes import METHODS
 from core.settings import Settings
 from secateur.problems import rebuilt
 
-ABSENT_WITHOUT_THE_WORKER_EXTRA = (
-    "torch transformers numpy safetensors tokenizers jinja2 matplotlib psutil".split()  # noqa: SIM905
-)
+ABSENT_WITHOUT_THE_WORKER_EXTRA = [
+    "torch",
+    "transformers",
+    "numpy",
+    "safetensors",
+    "tokenizers",
+    "jinja2",
+    "matplotlib",
+    "psutil",
+    "pyarrow",
+    "huggingface_hub",
+]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The forward process, and the way from text to rows of tokens."""
+"""The way from text to rows of tokens."""
 
 import json
 from pathlib import Path
@@ -9,39 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from core.calibration.noise import forward_noise, mask_rate
-from core.calibration.text import load_tokenizer, pack, read_builtin, read_documents
+from core.calibration.documents import read_documents
+from core.calibration.text import load_tokenizer, pack, read_builtin
 from core.calibration.token_file import read_token_file
 from core.errors import BadTokenFile, DataError, ModelNotFound, TextNotFound, TextTooShort
-from tests.checkpoints import MASK_ID, VOCABULARY
-
-CLEAN = torch.arange(64).reshape(2, 32) % 50
-
-
-def test_rate_runs_from_nearly_nothing_to_everything() -> None:
-    assert mask_rate(0, 50, 1e-3) == pytest.approx(1e-3)
-    assert mask_rate(50, 50, 1e-3) == pytest.approx(1.0)
-    assert mask_rate(25, 50, 1e-3) == pytest.approx(0.5005)
-
-
-def test_noise_is_drawn_sample_by_sample_then_timestep_by_timestep() -> None:
-    found = forward_noise(CLEAN, (10, 50), 50, 1e-3, MASK_ID, seed=5)
-    rng = torch.Generator().manual_seed(5)
-    for n in range(2):
-        for t, timestep in enumerate((10, 50)):
-            masked = torch.rand(1, 32, generator=rng)[0] < mask_rate(timestep, 50, 1e-3)
-            assert torch.equal(found.masked[n, t], masked)
-            assert torch.equal(found.noised[n, t][~masked], CLEAN[n][~masked])
-    assert found.masked[:, 1].all()
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(1, 5), st.integers(0, 1000))
-def test_first_samples_do_not_depend_on_how_many_follow(count: int, seed: int) -> None:
-    clean = CLEAN[:1].expand(6, -1)
-    whole = forward_noise(clean, (25,), 50, 1e-3, MASK_ID, seed)
-    part = forward_noise(clean[:count], (25,), 50, 1e-3, MASK_ID, seed)
-    assert torch.equal(whole.noised[:count], part.noised)
+from tests.checkpoints import VOCABULARY
 
 
 @settings(deadline=None)
@@ -92,19 +64,19 @@ def test_builtin_texts_do_not_overlap() -> None:
 def test_documents_of_files(tmp_path: Path) -> None:
     lines = tmp_path / "a.jsonl"
     lines.write_text(json.dumps({"text": "one"}) + "\n\n" + json.dumps({"text": "two"}) + "\n")
-    assert read_documents(lines) == ["one", "two"]
+    assert list(read_documents(lines)) == ["one", "two"]
     lines.write_text('{"text": 1}\n')
     with pytest.raises(DataError, match="line 1"):
-        read_documents(lines)
+        list(read_documents(lines))
     plain = tmp_path / "a.txt"
     plain.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
-        read_documents(plain)
+        list(read_documents(plain))
     with pytest.raises(TextNotFound, match="not a file"):
-        read_documents(tmp_path / "none.txt")
+        list(read_documents(tmp_path / "none.txt"))
     (tmp_path / "a.csv").write_text("x")
     with pytest.raises(TextNotFound, match=r"\.jsonl"):
-        read_documents(tmp_path / "a.csv")
+        list(read_documents(tmp_path / "a.csv"))
 
 
 @pytest.mark.parametrize(

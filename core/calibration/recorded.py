@@ -1,0 +1,85 @@
+"""Trajectories that were recorded elsewhere: used as they are, with no noise drawn."""
+
+from typing import Any
+
+from torch import Tensor
+
+from core.calibration.noise import Trajectories
+from core.calibration_spec import Calibration
+from core.errors import BadTokenFile, InvalidSpec
+
+DRAWING = ("stratified", "keep_prefix", "max_rate", "include_clean")
+"""Options that say how noise is drawn, and so contradict a recording."""
+SCHEDULE = ("diffusion_steps", "sample_interval")
+"""Options that say which timesteps there are."""
+
+
+def from_recorded(
+    clean: Tensor, noised: Tensor, calibration: Calibration, mask_token: int | None
+) -> tuple[Trajectories, tuple[str, ...]]:
+    """The trajectory with the spec's weights, and warnings.
+
+    clean (samples, positions) and noised (samples, timesteps, positions), int64.
+
+    Raises:
+        InvalidSpec: the spec says how to draw noise, or its weights are too many or too few.
+        BadTokenFile: the spec's timesteps are not as many as recorded, or a timestep that
+            `inverse-rate` weighs corrupts nothing.
+    """
+    given = [f"calibration.{name}" for name in DRAWING if _is_given(calibration, name)]
+    if given:
+        raise InvalidSpec(
+            f"{', '.join(given)}: the token file holds a recorded trajectory, which is used as it is.",
+            remedy="Leave them out, or give a token file without noised_input_ids.",
+        )
+    timesteps, warnings = _labels(calibration, noised.shape[1])
+    found = Trajectories.recorded(clean, noised, timesteps, mask_token)
+    return weighted(found, calibration), warnings
+
+
+def _is_given(calibration: Calibration, name: str) -> bool:
+    """Whether the spec says something else than its default. Which fields a client wrote is no
+    help: it is lost as soon as a spec is stored."""
+    default: Any = Calibration.model_fields[name].default
+    return bool(getattr(calibration, name) != default)
+
+
+def _labels(calibration: Calibration, recorded: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The timesteps' names: the spec's, or 1…T where it does not say which they are."""
+    asked = calibration.timesteps
+    if recorded == len(asked):
+        return asked, ()
+    if any(_is_given(calibration, name) for name in SCHEDULE):
+        raise BadTokenFile(
+            f"the recorded trajectory has {recorded} timesteps; diffusion_steps and "
+            f"sample_interval ask for {len(asked)}.",
+            remedy="Leave both out to number the recorded timesteps from 1.",
+        )
+    warning = (
+        f"the recorded trajectory has {recorded} timesteps, which are numbered 1…{recorded}: "
+        "what they were is not recorded"
+    )
+    return tuple(range(1, recorded + 1)), (warning,)
+
+
+def weighted(trajectories: Trajectories, calibration: Calibration) -> Trajectories:
+    """`trajectories` under the spec's timestep weights.
+
+    Raises:
+        InvalidSpec: a list of weights that is not as long as there are timesteps.
+        BadTokenFile: `inverse-rate`, and a recorded timestep corrupts nothing.
+    """
+    asked, count = calibration.timestep_weights, len(trajectories.timesteps)
+    if isinstance(asked, tuple) and len(asked) != count:
+        raise InvalidSpec(
+            f"calibration.timestep_weights has {len(asked)} values for {count} timesteps.",
+            remedy="Give one for each timestep of the trajectory.",
+        )
+    if asked == "inverse-rate" and not bool(trajectories.rates.all()):
+        sample, timestep = (trajectories.rates == 0).nonzero()[0].tolist()
+        raise BadTokenFile(
+            f"sample {sample} corrupts nothing at recorded timestep {timestep + 1}, which "
+            "inverse-rate weights cannot weigh.",
+            remedy="Give calibration.timestep_weights as a list, or leave it out.",
+        )
+    return trajectories.weighted(asked)
