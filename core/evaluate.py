@@ -68,4 +68,4 @@ def judge_both(
 def put_weights(decoder: Decoder, checkpoint: Checkpoint) -> None:
     """Overwrite the decoder's prunable matrices with the checkpoint's."""
     for matrix in decoder.all_matrices():
-        matrix.linear.weight.copy_(checkpoint.read(matrix.name))
+        matrix.linear.weight.copy_(checkpoint.read(matrix.name, matrix.rows))

@@ -212,7 +212,7 @@ class _Run:
 
         def keep(pruned: Pruned) -> None:
             weight = pruned.matrix.linear.weight
-            writer.replace(pruned.matrix.name, weight)
+            writer.replace(pruned.matrix.name, weight, pruned.matrix.rows)
             removed[pruned.matrix.name] = ((weight.shape[0], weight.shape[1]), pruned.removed)
 
         prune(
