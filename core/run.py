@@ -172,7 +172,7 @@ class _Run:
             samples=samples,
             timesteps=timesteps,
             positions=positions,
-            evaluation_sequences=evaluate.sequences(self.spec.evaluation, prepared),
+            evaluation_sequences=evaluate.sequences(self.spec.evaluation, prepared, decoder.family),
         )
         plan = make_plan(
             work,
