@@ -86,6 +86,110 @@ def mmada_config() -> Config:
     }  # fmt: skip
 
 
+def llada_moe_config() -> Config:
+    """Every block with experts; the mask token is in no published file, and given here because the
+    vocabulary is tiny."""
+    return {
+        "architectures": ["LLaDAMoEModelLM"], "attention_bias": False, "attention_dropout": 0.0,
+        "auto_map": {"AutoModelForCausalLM": "modeling_lladamoe.LLaDAMoEModelLM"},
+        "clip_qkv": None, "dense_intermediate_size": FFN, "eos_token_id": VOCABULARY - 2,
+        "expert_intermediate_size": EXPERT_WIDTH, "hidden_act": "silu", "hidden_size": WIDTH,
+        "initializer_range": 0.02, "mask_token_id": MASK_ID, "max_position_embeddings": 128,
+        "model_type": "llada", "moe_layer_freq": [1] * BLOCKS,
+        "moe_router_enable_expert_bias": False, "moe_router_score_function": "softmax",
+        "norm_topk_prob": None, "num_attention_heads": HEADS, "num_experts": EXPERTS,
+        "num_experts_per_tok": ACTIVE, "num_hidden_layers": BLOCKS, "num_key_value_heads": HEADS,
+        "output_router_logits": False, "pad_token_id": VOCABULARY - 2, "partial_rotary_factor": 1,
+        "qk_layernorm": True, "rms_norm_eps": 1e-5, "rope_scaling": None, "rope_theta": 50000,
+        "routed_scaling_factor": 1, "router_aux_loss_coef": 0.01, "router_num_group": None,
+        "router_topk_group": None, "shared_expert_intermediate_size": None,
+        "tie_word_embeddings": False, "torch_dtype": "bfloat16", "transformers_version": "4.53.2",
+        "use_cache": False, "vocab_size": VOCABULARY,
+    }  # fmt: skip
+
+
+def llada2_moe_config() -> Config:
+    """One dense block, then one with experts in groups and a shared one."""
+    return {
+        "architectures": ["LLaDA2MoeModelLM"], "attention_dropout": 0.0,
+        "auto_map": {"AutoModelForCausalLM": "modeling_llada2_moe.LLaDA2MoeModelLM"},
+        "embedding_dropout": 0.0, "eos_token_id": VOCABULARY - 2, "first_k_dense_replace": 1,
+        "head_dim": 16, "hidden_act": "silu", "hidden_size": WIDTH, "initializer_range": 0.02,
+        "intermediate_size": FFN, "mask_token_id": MASK_ID, "max_position_embeddings": 128,
+        "max_window_layers": 28, "model_type": "llada2_moe", "moe_intermediate_size": EXPERT_WIDTH,
+        "moe_router_enable_expert_bias": True, "n_group": 4, "norm_head": False,
+        "norm_softmax": False, "norm_topk_prob": True, "num_attention_heads": HEADS,
+        "num_experts": EXPERTS, "num_experts_per_tok": ACTIVE, "num_hidden_layers": BLOCKS,
+        "num_key_value_heads": KV_HEADS, "num_shared_experts": 2, "output_dropout": 0.0,
+        "output_router_logits": False, "pad_token_id": VOCABULARY - 2,
+        "partial_rotary_factor": 0.5, "rms_norm_eps": 1e-6, "rope_scaling": None,
+        "rope_theta": 600000, "rotary_dim": 8, "routed_scaling_factor": 2.5,
+        "router_dtype": "fp32", "score_function": "sigmoid", "sliding_window": 4096,
+        "tie_word_embeddings": False, "topk_group": 2, "torch_dtype": "bfloat16",
+        "transformers_version": "4.57.1", "use_bias": False, "use_cache": False,
+        "use_qkv_bias": False, "use_rmsnorm": True, "use_sliding_window": False,
+        "using_split_qkv_in_self_attention": False, "vocab_size": VOCABULARY,
+    }  # fmt: skip
+
+
+def ffn_shapes(at: str, width: int, inner: int) -> Shapes:
+    ways = {"gate_proj": (inner, width), "up_proj": (inner, width), "down_proj": (width, inner)}
+    return {f"{at}.{name}.weight": shape for name, shape in ways.items()}
+
+
+def llada_moe_shapes(config: Config) -> Shapes:
+    width, vocabulary = config["hidden_size"], config["vocab_size"]
+    head = (width // config["num_attention_heads"],)
+    shapes: Shapes = {
+        "model.embed_tokens.weight": (vocabulary, width),
+        "model.norm.weight": (width,),
+        "lm_head.weight": (vocabulary, width),
+    }
+    for i, routed in enumerate(config["moe_layer_freq"]):
+        at = f"model.layers.{i}."
+        shapes |= {
+            f"{at}{n}.weight": (width,) for n in ("input_layernorm", "post_attention_layernorm")
+        }
+        shapes |= {f"{at}self_attn.{n}_proj.weight": (width, width) for n in "qkvo"}
+        shapes |= {f"{at}self_attn.{n}_norm.weight": head for n in "qk"}
+        if not routed:
+            shapes |= ffn_shapes(f"{at}mlp", width, config["dense_intermediate_size"])
+            continue
+        shapes[f"{at}mlp.gate.weight"] = (config["num_experts"], width)
+        for e in range(config["num_experts"]):
+            inner = config["expert_intermediate_size"]
+            shapes |= ffn_shapes(f"{at}mlp.experts.{e}", width, inner)
+    return shapes
+
+
+def llada2_moe_shapes(config: Config) -> Shapes:
+    width, vocabulary, head = config["hidden_size"], config["vocab_size"], config["head_dim"]
+    q, kv = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    shapes: Shapes = {
+        "model.word_embeddings.weight": (vocabulary, width),
+        "model.norm.weight": (width,),
+        "lm_head.weight": (vocabulary, width),
+    }
+    for i in range(config["num_hidden_layers"]):
+        at = f"model.layers.{i}."
+        shapes |= {
+            f"{at}{n}.weight": (width,) for n in ("input_layernorm", "post_attention_layernorm")
+        }
+        shapes |= {f"{at}attention.{n}_layernorm.weight": (head,) for n in ("query", "key")}
+        shapes[f"{at}attention.query_key_value.weight"] = (q + 2 * kv, width)
+        shapes[f"{at}attention.dense.weight"] = (width, q)
+        if i < config["first_k_dense_replace"]:
+            shapes |= ffn_shapes(f"{at}mlp", width, config["intermediate_size"])
+            continue
+        inner = config["moe_intermediate_size"]
+        shapes[f"{at}mlp.gate.weight"] = (config["num_experts"], width)
+        shapes[f"{at}mlp.gate.expert_bias"] = (config["num_experts"],)
+        shapes |= ffn_shapes(f"{at}mlp.shared_experts", width, inner * config["num_shared_experts"])
+        for e in range(config["num_experts"]):
+            shapes |= ffn_shapes(f"{at}mlp.experts.{e}", width, inner)
+    return shapes
+
+
 def hf_shapes(config: Config) -> Shapes:
     """Tensors of a model in transformers' own format, feed-forward parts included."""
     width, ffn, vocabulary = (
@@ -148,6 +252,8 @@ MAKERS: dict[str, Maker] = {
     "qwen3": (qwen3_config, hf_shapes),
     "mistral": (mistral_config, hf_shapes),
     "dream": (dream_config, hf_shapes),
+    "llada_moe": (llada_moe_config, llada_moe_shapes),
+    "llada2_moe": (llada2_moe_config, llada2_moe_shapes),
 }
 KINDS = ("llada", "mmada", *MAKERS)
 

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from core.models import attention
+from core.models.experts import MixtureOfExperts
 from core.models.families import Dimensions, Family
 
 
@@ -73,7 +74,11 @@ def empty(family: Family, dimensions: Dimensions) -> Any:
         **row.settings(dimensions),
     )
     with torch.device("meta"):
-        return row.model(config)
+        model = row.model(config)
+        for block, layer in enumerate(model.model.layers):
+            if dimensions.experts is not None and dimensions.routed(block):
+                layer.mlp = MixtureOfExperts(dimensions.width, dimensions.experts)
+    return model
 
 
 def _rope_parameters(dimensions: Dimensions) -> dict[str, Any]:

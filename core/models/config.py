@@ -7,6 +7,7 @@ from typing import Any
 
 from core.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
 from core.models import rope
+from core.models.config_experts import read_experts
 from core.models.config_values import Reader
 from core.models.families import Dimensions, Family, Role, family_of
 
@@ -87,10 +88,11 @@ def _dimensions(config: Mapping[str, Any], family: Family) -> Dimensions:
     if turned.theta and config.get("rope_theta") not in (None, turned.theta):
         raise BrokenCheckpoint("config.json gives two different values of rope_theta.")
     width, heads = get.whole("width"), get.whole("heads")
+    blocks, layout = get.whole("blocks"), family.experts
     found = Dimensions(
         vocabulary=get.whole("vocabulary", fallback="vocab_size"),
         width=width,
-        blocks=get.whole("blocks"),
+        blocks=blocks,
         heads=heads,
         kv_heads=get.whole("kv_heads", default=heads),
         ffn_width=get.whole("ffn_width", default=_by_ratio(config, width)),
@@ -105,6 +107,7 @@ def _dimensions(config: Mapping[str, Any], family: Family) -> Dimensions:
         biased=_biased(config, family),
         rope_scaling=turned.scaling,
         rotary_share=_rotary_share(get, turned, family),
+        experts=read_experts(config, layout, blocks) if layout is not None else None,
     )
     _check_heads(found)
     if found.mask_token is not None and found.mask_token >= found.vocabulary:

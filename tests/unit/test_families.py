@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,6 +19,7 @@ from core.models.families import FAMILIES
 from core.models.intake import take_in
 from tests.checkpoints import VOCABULARY
 from tests.family_checkpoints import KINDS, tiny
+from tests.oracle_families import FamilyOracle
 
 AUTOREGRESSIVE = ("llama", "llama with biases", "qwen2", "qwen3", "mistral")
 IDS = torch.randint(VOCABULARY, (2, 70), generator=torch.Generator().manual_seed(5))
@@ -63,6 +65,19 @@ def test_autoregressive_families_are_transformers_own(
     assert_close(watched_mass(decoder, IDS), mass, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["dream", "llada_moe", "llada2_moe"])
+def test_diffusion_families_are_the_float64_oracles(tmp_path: Path, kind: str) -> None:
+    folder = tiny(tmp_path, kind)
+    decoder = read(folder)
+    config = json.loads((folder / "config.json").read_text())
+    truth = FamilyOracle(config, load_file(folder / "model.safetensors"))
+    ours, mass = logits(decoder, IDS), watched_mass(decoder, IDS)
+    for n, ids in enumerate(IDS):
+        expected = truth.run(ids.numpy())
+        np.testing.assert_allclose(ours[n].numpy(), expected.logits, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(mass[n].numpy(), expected.mass, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_head_and_query_gives_out_exactly_one(tmp_path: Path, kind: str) -> None:
     decoder = read(tiny(tmp_path, kind))
@@ -76,11 +91,12 @@ def test_who_sees_whom(tmp_path: Path, kind: str) -> None:
     decoder = read(tiny(tmp_path, kind))
     changed = IDS[:1].clone()
     changed[0, 40] = (changed[0, 40] + 1) % VOCABULARY
-    moved = (logits(decoder, changed) - logits(decoder, IDS[:1])).abs().amax(-1)[0] > 0
+    moved = (logits(decoder, changed) - logits(decoder, IDS[:1])).abs().amax(-1)[0]
     span = decoder.family.span
     first = 0 if span is None else 40 // span * span
-    assert not moved[:first].any()
-    assert moved[first:].all()
+    # An expert's batch differs where a later token went elsewhere, and with it the rounding.
+    assert bool((moved[:first] < 1e-5).all())
+    assert bool((moved[first:] > 1e-4).all())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,15 +19,25 @@ from core.models.families.base import (
     Role,
     Slot,
 )
+from core.models.families.experts import LLADA2_MOE, LLADA_MOE
 from core.models.families.masked import DREAM, LLADA
 
 __all__ = [
-    "ATTENTION_ROLES", "DREAM", "FAMILIES", "FFN_ROLES", "INPUT_OF", "LLADA", "LLAMA", "MISTRAL",
-    "MODULES", "QWEN2", "QWEN3", "Dimensions", "ExpertLayout", "Experts", "Family", "Llama3Rope",
+    "ATTENTION_ROLES", "DREAM", "FAMILIES", "FFN_ROLES", "INPUT_OF", "LLADA", "LLADA2_MOE",
+    "LLADA_MOE", "LLAMA", "MISTRAL", "MODULES", "QWEN2", "QWEN3", "Dimensions", "ExpertLayout", "Experts", "Family", "Llama3Rope",
     "Place", "Role", "Slot", "family_of",
 ]  # fmt: skip
 
-FAMILIES: tuple[Family, ...] = (LLADA, DREAM, LLAMA, QWEN2, QWEN3, MISTRAL)
+FAMILIES: tuple[Family, ...] = (
+    LLADA,
+    LLADA_MOE,
+    LLADA2_MOE,
+    DREAM,
+    LLAMA,
+    QWEN2,
+    QWEN3,
+    MISTRAL,
+)
 
 
 def family_of(config: Mapping[str, Any]) -> Family:
