@@ -1,6 +1,6 @@
 """What there is to ask for: methods, model families, example models."""
 
-from typing import Final
+from typing import Final, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
@@ -65,8 +65,13 @@ class ExampleList(BaseModel):
 class FamilyEntry(BaseModel):
     name: str
     model_type: str = Field(description="`model_type` in the checkpoint's config.json")
+    model_types: list[str] = Field(description="every `model_type` that is accepted")
     architectures: list[str]
     bidirectional: bool = Field(description="true for diffusion models, false for causal ones")
+    attention: Literal["bidirectional", "causal", "block-causal"]
+    objective: Literal["nelbo", "likelihood"] = Field(
+        description="what its loss is: a bound for diffusion models, exact for causal ones"
+    )
 
 
 class FamilyList(BaseModel):
@@ -139,8 +144,11 @@ async def list_examples() -> ExampleList:
                 {
                     "name": "llada",
                     "model_type": "llada",
-                    "architectures": ["LLaDAModelLM"],
+                    "model_types": ["llada", "mmada"],
+                    "architectures": ["LLaDAModelLM", "MMadaModelLM"],
                     "bidirectional": True,
+                    "attention": "bidirectional",
+                    "objective": "nelbo",
                 }
             ]
         },
@@ -152,8 +160,11 @@ async def list_families() -> FamilyList:
             FamilyEntry(
                 name=f.name,
                 model_type=f.model_type,
+                model_types=list(f.model_types),
                 architectures=list(f.architectures),
                 bidirectional=f.bidirectional,
+                attention=f.attention,
+                objective=f.objective,
             )
             for f in FAMILIES
         ]

@@ -1,4 +1,4 @@
-"""Judge the dense and the pruned model on the same masks, with one model in memory."""
+"""Judge the dense and the pruned model on the same tokens, with one model in memory."""
 
 from dataclasses import dataclass
 from time import perf_counter
@@ -7,9 +7,10 @@ import torch
 
 from core.calibration.prepare import Prepared
 from core.evaluation import speed
-from core.evaluation.nelbo import DRAWS, Judgement, NoisyTokens, Watch, draw_masks, judge
+from core.evaluation.nelbo import Judgement, NoisyTokens, Watch, draw, draws_of, judge
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder
+from core.models.families import Family
 from core.spec import Evaluation, JobSpec
 
 SPEED_SHARE = 4
@@ -26,10 +27,10 @@ class Judged:
     timing: speed.Timing | None = None
 
 
-def sequences(evaluation: Evaluation, prepared: Prepared) -> int:
+def sequences(evaluation: Evaluation, prepared: Prepared, family: Family) -> int:
     """Sequences each of the two models is judged on."""
     asked = evaluation.nelbo or evaluation.agreement
-    return len(prepared.evaluation) * DRAWS if asked else 0
+    return len(prepared.evaluation) * draws_of(family) if asked else 0
 
 
 def judge_both(
@@ -46,7 +47,7 @@ def judge_both(
     asked = spec.evaluation
     noisy = answers = original = timing = None
     if asked.nelbo or asked.agreement:
-        noisy = draw_masks(prepared.evaluation, spec.calibration.noise_eps, asked.seed)
+        noisy = draw(prepared.evaluation, decoder.family, spec.calibration.noise_eps, asked.seed)
         answers = judge(decoder, noisy, group=group, watch=lambda done, of: watch(done, 2 * of))
         put_weights(decoder, dense)
         original = judge(
@@ -68,4 +69,4 @@ def judge_both(
 def put_weights(decoder: Decoder, checkpoint: Checkpoint) -> None:
     """Overwrite the decoder's prunable matrices with the checkpoint's."""
     for matrix in decoder.all_matrices():
-        matrix.linear.weight.copy_(checkpoint.read(matrix.name))
+        matrix.linear.weight.copy_(checkpoint.read(matrix.name, matrix.rows))

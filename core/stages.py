@@ -97,7 +97,7 @@ def plan_run(loaded: Loaded, spec: JobSpec, recipe: Recipe, budget: int | None) 
     """What the run will take, timed on one group of its own sequences."""
     decoder, prepared = loaded.decoder, loaded.prepared
     samples, timesteps, positions = prepared.trajectories.noised.shape
-    weight_bytes = sum(p.end - p.begin for p in loaded.checkpoint.places.values())
+    weight_bytes = decoder.weight_bytes
     work = Workload(
         dimensions=decoder.dimensions,
         weight_bytes=weight_bytes,
@@ -105,7 +105,7 @@ def plan_run(loaded: Loaded, spec: JobSpec, recipe: Recipe, budget: int | None) 
         samples=samples,
         timesteps=timesteps,
         positions=positions,
-        evaluation_sequences=evaluate.sequences(spec.evaluation, prepared),
+        evaluation_sequences=evaluate.sequences(spec.evaluation, prepared, decoder.family),
         probe_sequences=probe_sequences(spec.recipe.allocation, samples),
         inputs=_widest_inputs(decoder),
     )
@@ -186,7 +186,7 @@ def prune_into(
 
     def keep(pruned: Pruned) -> None:
         matrix = pruned.matrix
-        writer.replace(matrix.name, matrix.linear.weight)
+        writer.replace(matrix.name, matrix.linear.weight, matrix.rows)
         rows, columns = loaded.checkpoint.places[matrix.name].shape
         removed.add(pruned, (rows, columns))
 

@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     work = parser.parse_args().work
-    names = LLADA.tensor_names(DIMENSIONS)
+    names = {ours: place.name for ours, place in LLADA.tensors(DIMENSIONS).items()}
     export("kjv-dlm", work / "dlm.weights", LLADA_CONFIG, names)
     export("kjv-ar", work / "ar.weights", LLAMA_CONFIG, {ours: ours for ours in names})
 

@@ -9,13 +9,11 @@ each fill in a masked verse, and sets the AR twin's loss and sinks beside it.
 import argparse
 import math
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from characters import BOS_ID, MASK_ID, decode
 from export_example_models import DIMENSIONS
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from core.calibration import text
@@ -23,8 +21,7 @@ from core.evaluation.nelbo import Estimate
 from core.examples import SHIPPED
 from core.models.attention import watching
 from core.models.checkpoint import Checkpoint
-from core.models.decoder import Decoder, build, load
-from core.models.families import LLADA
+from core.models.decoder import Decoder, load
 from core.models.intake import take_in
 from core.progress import ignore
 from core.report.schema import Mean, Report
@@ -82,9 +79,8 @@ def fill_in(decoder: Decoder, ids: Tensor, steps: int = 24) -> Tensor:
 
 
 def twin() -> Decoder:
-    """The AR model: the same table of names with Llama's own, and causal attention."""
-    family = replace(LLADA, name="llama", attention="causal")
-    return build(family, DIMENSIONS, load_file(SHIPPED / "kjv-ar" / "model.safetensors"))
+    """The AR model."""
+    return load(Checkpoint(take_in(SHIPPED / "kjv-ar")), torch.device("cpu"))
 
 
 @torch.inference_mode()

@@ -81,20 +81,12 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def tiny_llada(
-    folder: Path,
-    *,
-    layers: int = 2,
-    seed: int = 0,
-    shards: int = 1,
-    dtype: torch.dtype = torch.float32,
-    **dimensions: int,
+def write_checkpoint(
+    folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], *, shards: int = 1
 ) -> Path:
-    """A random LLaDA checkpoint with tokenizer in `folder`, in one file or in indexed shards."""
+    """A checkpoint with tokenizer in `folder`, in one file or in indexed shards."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = llada_config(layers=layers, **dimensions)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
-    tensors = {name: t.to(dtype) for name, t in llada_tensors(config, seed).items()}
     write_tokenizer(folder)
     if shards == 1:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -110,3 +102,18 @@ def tiny_llada(
     index = {"metadata": {"total_size": size}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
+
+
+def tiny_llada(
+    folder: Path,
+    *,
+    layers: int = 2,
+    seed: int = 0,
+    shards: int = 1,
+    dtype: torch.dtype = torch.float32,
+    **dimensions: int,
+) -> Path:
+    """A random LLaDA checkpoint with tokenizer in `folder`, in one file or in indexed shards."""
+    config = llada_config(layers=layers, **dimensions)
+    tensors = {name: t.to(dtype) for name, t in llada_tensors(config, seed).items()}
+    return write_checkpoint(folder, config, tensors, shards=shards)

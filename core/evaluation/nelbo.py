@@ -1,4 +1,5 @@
-"""NELBO per token of a masked diffusion model, with noise that dense and pruned share."""
+"""Loss per token, with noise that dense and pruned share: the NELBO of a diffusion model, the exact
+negative log-likelihood of an autoregressive one."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from core.models.decoder import Decoder
+from core.models.families import Family
 
 DRAWS = 8
 """Stratified timesteps per sample: fewer leave the bound noisier than what pruning changes."""
@@ -20,24 +22,82 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class NoisyTokens:
-    """Sequences with their masks: the same for every model that is compared.
+    """Sequences with what is to be predicted in them: the same for every model that is compared.
 
-    clean (samples, positions) int64; masked (samples, draws, positions) bool; rate (samples, draws).
+    clean (samples, positions) int64; masked (samples, draws, positions) bool: what is predicted;
+    rate (samples, draws): how likely a position that could be masked was.
     """
 
     clean: Tensor
     masked: Tensor
     rate: Tensor
+    maskable: Tensor
+    """(samples, draws) int64: positions that could be masked, over which the loss is averaged."""
 
 
-def draw_masks(clean: Tensor, eps: float, seed: int, draws: int = DRAWS) -> NoisyTokens:
+def draws_of(family: Family) -> int:
+    """Sequences that a model of this family is shown for each sample."""
+    return 1 if family.attention == "causal" else DRAWS
+
+
+def draw(clean: Tensor, family: Family, eps: float, seed: int) -> NoisyTokens:
+    """What models of `family` are to predict in clean (samples, positions).
+
+    Where the logits at i − 1 predict i, nothing predicts the first position.
+    """
+    first = 1 if family.shifted else 0
+    if family.attention == "causal":
+        return next_tokens(clean)
+    if family.attention == "block-causal":
+        assert family.block_size is not None
+        return draw_masks_in_blocks(clean, family.block_size, eps, seed, first=first)
+    return draw_masks(clean, eps, seed, first=first)
+
+
+def next_tokens(clean: Tensor) -> NoisyTokens:
+    """Every position after the first, predicted from those before it: one draw, without chance."""
+    samples, positions = clean.shape
+    masked = (torch.arange(positions) >= 1).expand(samples, 1, -1)
+    return NoisyTokens(clean, masked, torch.ones(samples, 1), masked.sum(-1))
+
+
+def draw_masks(
+    clean: Tensor, eps: float, seed: int, draws: int = DRAWS, first: int = 0
+) -> NoisyTokens:
     """Masks at `draws` timesteps a sample, one uniform in each of as many equal strata of (0, 1)."""
     samples, positions = clean.shape
     rng = Generator().manual_seed(seed)
-    strata = (torch.arange(draws) + torch.rand(samples, draws, generator=rng)) / draws
-    rate = eps + (1 - eps) * strata
+    rate = _rates(samples, draws, eps, rng)
     masked = torch.rand(samples, draws, positions, generator=rng) < rate[..., None]
-    return NoisyTokens(clean, masked, rate)
+    masked[..., :first] = False
+    return NoisyTokens(clean, masked, rate, torch.full((samples, draws), positions - first))
+
+
+def draw_masks_in_blocks(
+    clean: Tensor, size: int, eps: float, seed: int, draws: int = DRAWS, first: int = 0
+) -> NoisyTokens:
+    """As `draw_masks`, but each draw masks within one block of `size` positions only: the bound of
+    a block diffusion model has the blocks before it clean.  Arriola et al. 2025, arXiv 2503.09573.
+
+    The block is that of a uniform position, one in each of as many strata as there are draws, so a
+    block counts as often as it is long.
+    """
+    samples, positions = clean.shape
+    rng = Generator().manual_seed(seed)
+    rate = _rates(samples, draws, eps, rng)
+    drawn = torch.rand(samples, draws, positions, generator=rng) < rate[..., None]
+    # Strata of positions are shuffled, so that early blocks do not always get the low rates.
+    strata = torch.rand(samples, draws, generator=rng).argsort(-1)
+    share = (strata + torch.rand(samples, draws, generator=rng)) / draws
+    chosen = (first + share * (positions - first)).long().clamp(max=positions - 1)
+    where = torch.arange(positions)
+    inside = (where // size == chosen[..., None] // size) & (where >= first)
+    return NoisyTokens(clean, drawn & inside, rate, inside.sum(-1))
+
+
+def _rates(samples: int, draws: int, eps: float, rng: Generator) -> Tensor:
+    strata = (torch.arange(draws) + torch.rand(samples, draws, generator=rng)) / draws
+    return eps + (1 - eps) * strata
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +105,41 @@ class Judgement:
     """One model's answers to some `NoisyTokens`."""
 
     nelbo: Tensor
-    """(samples,) float64, nats per token."""
+    """(samples,) float64, nats per token: a bound, or exact for autoregressive families."""
     choices: Tensor
-    """(masked positions of all samples,) int32: the most likely token at each, in order."""
+    """(predicted positions of all samples,) int32: the most likely token at each, in order."""
 
 
 @torch.inference_mode()
 def judge(decoder: Decoder, noisy: NoisyTokens, *, group: int, watch: Watch) -> Judgement:
-    """(1/S) Σ_masked CE/p, averaged over each sample's draws.  LLaDA, arXiv 2502.09992, eq. 4."""
-    samples, draws, positions = noisy.masked.shape
+    """(1/S) Σ_masked CE/p, averaged over each sample's draws.  LLaDA, arXiv 2502.09992, eq. 4.
+
+    S counts the positions that could be masked. Autoregressive families predict every one of them
+    at p = 1 and see what comes before: then it is their negative log-likelihood.
+    """
+    samples, draws, _ = noisy.masked.shape
     loss = torch.zeros(samples * draws, dtype=torch.float64)
     choices = []
     sequences = noisy.clean.repeat_interleave(draws, dim=0)
     masked = noisy.masked.flatten(0, 1)
-    assert decoder.dimensions.mask_token is not None
+    mask_token = decoder.dimensions.mask_token
     for begin in range(0, len(sequences), group):
         part = slice(begin, begin + group)
-        where = masked[part]
-        ids = sequences[part].masked_fill(where, decoder.dimensions.mask_token)
-        entropy, chosen = _answers(decoder, ids, where, sequences[part])
+        ids, where = sequences[part], masked[part]
+        shown = ids if mask_token is None else ids.masked_fill(where, mask_token)
+        entropy, chosen = _answers(decoder, shown, where, ids)
         row = where.nonzero()[:, 0]
         loss[part].index_add_(0, row, entropy.double())
         choices.append(chosen)
         watch(min(begin + group, len(sequences)), len(sequences))
-    per_draw = loss.view(samples, draws) / noisy.rate.double() / positions
+    per_draw = loss.view(samples, draws) / noisy.rate.double() / noisy.maskable
     return Judgement(per_draw.mean(1), torch.cat(choices))
 
 
 def _answers(decoder: Decoder, ids: Tensor, where: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and most likely token at the masked positions, on the host."""
-    features = decoder.features(ids)[where.to(decoder.device)]
+    """Cross-entropy and most likely token at the predicted positions, on the host."""
+    standing = where.roll(-1, dims=1) if decoder.family.shifted else where
+    features = decoder.features(ids)[standing.to(decoder.device)]
     targets = truth[where].to(decoder.device)
     rows = max(1, HEAD_ELEMENTS // decoder.dimensions.vocabulary)
     entropy, chosen = [], []
@@ -104,7 +169,7 @@ class Estimate:
 
 
 def agreement(noisy: NoisyTokens, one: Judgement, other: Judgement) -> Estimate:
-    """Per sample, the share of masked positions at which two models name the same token."""
+    """Per sample, the share of predicted positions at which two models name the same token."""
     same = (one.choices == other.choices).double()
     sample = noisy.masked.flatten(0, 1).nonzero()[:, 0] // noisy.masked.shape[1]
     count = torch.bincount(sample, minlength=len(noisy.clean)).double()

@@ -7,7 +7,7 @@ with one it also hands over, per key position, the attention mass it received.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,38 +44,67 @@ def attend(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention output (batch, positions, heads, head_dim) from query (batch, heads, positions,
-    head_dim) and key, value with as many or fewer heads; causal where `module.is_causal`."""
+    head_dim) and key, value with as many or fewer heads; position i sees j exactly if
+    j // span ≤ i // span with the span in `module.span`, and all where that is None."""
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    causal = bool(module.is_causal)
+    span = cast("int | None", module.span)
     observer = _observer.get()
-    if observer is None:
-        output = nn.functional.scaled_dot_product_attention(
-            query, key, value, is_causal=causal, scale=scale
-        )
-    else:
-        output, log_sum_exp = fused_with_log_sum_exp(query, key, value, causal, scale)
-        observer(int(module.layer_idx), attention_mass(query, key, causal, scale, log_sum_exp))  # type: ignore[arg-type]
+    kernel = _plain if observer is None else _with_log_sum_exp
+    output, log_sum_exp = by_span(kernel, query, key, value, span, scale)
+    if observer is not None:
+        block = cast("int", module.layer_idx)
+        observer(block, attention_mass(query, key, span, scale, log_sum_exp))
     return output.transpose(1, 2).contiguous(), None
 
 
-def fused_with_log_sum_exp(
-    query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float
-) -> tuple[Tensor, Tensor | None]:
-    """Attention output, and each query's log-sum-exp (batch, heads, positions) where the device's
-    kernel yields it; None where `attention_mass` has to find it tile by tile."""
-    if query.device.type == "cpu":
-        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
-        output, log_sum_exp = kernel(query, key, value, 0.0, causal, scale=scale)
-        return output, log_sum_exp
+Answer = tuple[Tensor, Tensor | None]
+"""Attention output, and each query's log-sum-exp (batch, heads, positions) where the kernel yields
+it; None where `attention_mass` has to find it tile by tile."""
+
+Kernel = Callable[[Tensor, Tensor, Tensor, bool, float], Answer]
+"""From query, key, value, whether to hide what comes after a query, and the scale."""
+
+
+def by_span(
+    kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, span: int | None, scale: float
+) -> Answer:
+    """Attention where position i sees j exactly if j // span ≤ i // span, without any mask: the
+    queries of one span see the same keys, all of those up to the span's end."""
+    positions = query.shape[2]
+    if span is None or span == 1:
+        return kernel(query, key, value, span == 1, scale)
+    outputs, sums = [], []
+    for begin in range(0, positions, span):
+        end = min(begin + span, positions)
+        output, log_sum_exp = kernel(
+            query[:, :, begin:end], key[:, :, :end], value[:, :, :end], False, scale
+        )
+        outputs.append(output)
+        sums.append(log_sum_exp)
+    known = [s for s in sums if s is not None]
+    return torch.cat(outputs, 2), torch.cat(known, 2) if known else None
+
+
+def _plain(query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float) -> Answer:
     fused = nn.functional.scaled_dot_product_attention
     return fused(query, key, value, is_causal=causal, scale=scale), None
 
 
+def _with_log_sum_exp(
+    query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float
+) -> Answer:
+    if query.device.type != "cpu":
+        return _plain(query, key, value, causal, scale)
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
+    output, log_sum_exp = kernel(query, key, value, 0.0, causal, scale=scale)
+    return output, log_sum_exp
+
+
 def attention_mass(
-    query: Tensor, key: Tensor, causal: bool, scale: float, log_sum_exp: Tensor | None
+    query: Tensor, key: Tensor, span: int | None, scale: float, log_sum_exp: Tensor | None
 ) -> Tensor:
     """Σ_heads Σ_i A(i, j) as (batch, positions) float32, softmax in float32, without ever holding
     a positions × positions matrix: queries go through in tiles.  arXiv 2602.17664, §3."""
@@ -89,8 +118,8 @@ def attention_mass(
         for begin in range(0, positions, rows):
             tile = slice(begin, begin + rows)
             scores = (query[some, :, tile].float() * scale) @ keys
-            if causal:
-                _hide_future(scores, begin)
+            if span is not None:
+                _hide_unseen(scores, begin, span)
             if log_sum_exp is None:
                 shares = scores.softmax(dim=-1)
             else:
@@ -99,16 +128,17 @@ def attention_mass(
     return mass
 
 
-def _hide_future(scores: Tensor, begin: int) -> None:
-    """Set scores (…, rows, positions) of keys after each query to -inf; row 0 is query `begin`."""
+def _hide_unseen(scores: Tensor, begin: int, span: int) -> None:
+    """Set scores (…, rows, positions) of keys in later spans than the query's to -inf; row 0 is
+    query `begin`."""
     rows, positions = scores.shape[-2:]
-    queries = torch.arange(begin, begin + rows, device=scores.device)
-    keys = torch.arange(positions, device=scores.device)
+    queries = torch.arange(begin, begin + rows, device=scores.device) // span
+    keys = torch.arange(positions, device=scores.device) // span
     scores.masked_fill_(keys[None, :] > queries[:, None], float("-inf"))
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
-    """Sequences are never padded, and `attend` knows about causality itself."""
+    """Sequences are never padded, and `attend` knows itself who sees whom."""
 
 
 AttentionInterface.register(NAME, attend)

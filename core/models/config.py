@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
-from core.models.families import Dimensions, Family, family_of
+from core.models import rope
+from core.models.config_experts import read_experts
+from core.models.config_values import Reader
+from core.models.families import Dimensions, Family, Role, family_of
 
 MAX_CONFIG_BYTES = 1_000_000
 
@@ -34,12 +37,13 @@ def read_config(folder: Path) -> tuple[Family, Dimensions]:
         raise BrokenCheckpoint("config.json is not a JSON object.")
     family = family_of(config)
     _check_keys(config, family)
-    return family, _dimensions(config, family)
+    dimensions = _dimensions(config, family)
+    _check_implied(config, family, dimensions)
+    return family, dimensions
 
 
 def _check_keys(config: Mapping[str, Any], family: Family) -> None:
-    known = set(family.keys.values()) | set(family.required) | family.ignored
-    unknown = sorted(set(config) - known)
+    unknown = sorted(set(config) - _known_keys(family))
     if unknown:
         raise UnsupportedModel(
             f"config.json has keys that are unknown for family {family.name}: {', '.join(unknown)}.",
@@ -53,26 +57,59 @@ def _check_keys(config: Mapping[str, Any], family: Family) -> None:
             )
 
 
+def _known_keys(family: Family) -> set[str]:
+    known = {*family.keys.values(), *family.required, *family.implied, *family.bias_keys}
+    if family.experts is not None:
+        known |= {*family.experts.keys.values(), family.experts.frequency or ""}
+    if family.rope_dicts:
+        known |= set(rope.DICTS)
+    return known | family.ignored | {family.window or ""}
+
+
+def _check_implied(config: Mapping[str, Any], family: Family, dimensions: Dimensions) -> None:
+    """Keys that say again, or limit, what the dimensions already hold."""
+    for key, of in family.implied.items():
+        if config.get(key) is not None and config[key] != of(dimensions):
+            raise UnsupportedModel(
+                f"config.json has {key} = {config[key]!r}; family {family.name} runs with {of(dimensions)!r}."
+            )
+    window = config.get(family.window) if family.window else None
+    if window is not None and not (type(window) is int and window >= dimensions.context):
+        raise UnsupportedModel(
+            f"config.json has {family.window} = {window!r}, less than the context of "
+            f"{dimensions.context}.",
+            remedy=f"Attention windows are not run. Sequences within the window never meet it: lower {family.keys['context']} to it.",
+        )
+
+
 def _dimensions(config: Mapping[str, Any], family: Family) -> Dimensions:
-    get = _Reader(config, family)
+    get = Reader(config, family.keys, family.defaults)
+    turned = rope.read_rope(config) if family.rope_dicts else rope.Rope()
+    if turned.theta and config.get("rope_theta") not in (None, turned.theta):
+        raise BrokenCheckpoint("config.json gives two different values of rope_theta.")
     width, heads = get.whole("width"), get.whole("heads")
+    blocks, layout = get.whole("blocks"), family.experts
     found = Dimensions(
         vocabulary=get.whole("vocabulary", fallback="vocab_size"),
         width=width,
-        blocks=get.whole("blocks"),
+        blocks=blocks,
         heads=heads,
         kv_heads=get.whole("kv_heads", default=heads),
         ffn_width=get.whole("ffn_width", default=_by_ratio(config, width)),
         context=get.whole("context"),
-        norm_eps=get.positive("norm_eps", 1e-5),
-        rope_theta=get.positive("rope_theta", 10000.0),
+        norm_eps=get.positive("norm_eps"),
+        rope_theta=turned.theta or get.positive("rope_theta"),
         tied=get.flag("tied"),
-        mask_token=get.whole("mask_token", least=0),
+        mask_token=get.whole("mask_token", least=0) if "mask_token" in family.keys else None,
+        own_head_dim=get.whole("own_head_dim", default=0, least=0) or None
+        if "own_head_dim" in family.keys
+        else None,
+        biased=_biased(config, family),
+        rope_scaling=turned.scaling,
+        rotary_share=_rotary_share(get, turned, family),
+        experts=read_experts(config, layout, blocks) if layout is not None else None,
     )
-    if width % heads or heads % found.kv_heads or (width // heads) % 2:
-        raise BrokenCheckpoint(
-            f"config.json: width {width}, {heads} heads and {found.kv_heads} key/value heads do not divide."
-        )
+    _check_heads(found)
     if found.mask_token is not None and found.mask_token >= found.vocabulary:
         raise BrokenCheckpoint(
             f"config.json: mask token {found.mask_token} lies outside the vocabulary of {found.vocabulary}."
@@ -80,49 +117,36 @@ def _dimensions(config: Mapping[str, Any], family: Family) -> Dimensions:
     return found
 
 
+def _check_heads(found: Dimensions) -> None:
+    own = found.own_head_dim is not None
+    rotary = found.head_dim * found.rotary_share
+    if (found.width % found.heads and not own) or found.heads % found.kv_heads or rotary % 2:
+        raise BrokenCheckpoint(
+            f"config.json: width {found.width}, {found.heads} heads and {found.kv_heads} key/value heads do not divide."
+        )
+
+
+def _biased(config: Mapping[str, Any], family: Family) -> frozenset[Role]:
+    """Matrices with a bias: the family's, and those that flags in the config add."""
+    flags = Reader(config, {key: key for key in family.bias_keys}, {})
+    added = [roles for key, roles in family.bias_keys.items() if flags.flag(key)]
+    return family.biases.union(*added)
+
+
+def _rotary_share(get: Reader, turned: rope.Rope, family: Family) -> float:
+    """Of a head, what is turned; families that always turn all refuse anything else."""
+    if "rotary_share" in family.keys:
+        share = turned.rotary_share or get.positive("rotary_share")
+        if share <= 1:
+            return share
+        raise BrokenCheckpoint(f"config.json: partial_rotary_factor {share} is more than 1.")
+    if turned.rotary_share not in (None, 1.0):
+        raise UnsupportedModel(
+            f"config.json has partial_rotary_factor {turned.rotary_share}; family {family.name} runs with 1."
+        )
+    return 1.0
+
+
 def _by_ratio(config: Mapping[str, Any], width: int) -> int | None:
     ratio = config.get("mlp_ratio")
     return ratio * width if type(ratio) is int and 0 < ratio <= 64 else None
-
-
-class _Reader:
-    """Typed look-ups by our field names, with the checkpoint's key in every message."""
-
-    def __init__(self, config: Mapping[str, Any], family: Family) -> None:
-        self._config, self._keys = config, family.keys
-
-    def _value(self, field: str, fallback: str | None = None) -> Any:
-        value = self._config.get(self._keys[field])
-        return self._config.get(fallback) if value is None and fallback else value
-
-    def whole(
-        self,
-        field: str,
-        default: int | None = None,
-        fallback: str | None = None,
-        least: int = 1,
-    ) -> int:
-        value = self._value(field, fallback)
-        value = default if value is None else value
-        if type(value) is not int or not least <= value <= 2**31:
-            raise BrokenCheckpoint(
-                f"config.json: {self._keys[field]} must be a whole number of at least {least}, not {value!r}."
-            )
-        return value
-
-    def positive(self, field: str, default: float) -> float:
-        value = self._value(field)
-        value = default if value is None else value
-        if type(value) not in (int, float) or not 0 < value < 1e15:
-            raise BrokenCheckpoint(
-                f"config.json: {self._keys[field]} must be a positive number, not {value!r}."
-            )
-        return float(value)
-
-    def flag(self, field: str) -> bool:
-        value = self._value(field)
-        if value not in (None, False, True):
-            raise BrokenCheckpoint(
-                f"config.json: {self._keys[field]} must be true or false, not {value!r}."
-            )
-        return bool(value)

@@ -6,12 +6,15 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from core.models import attention
+from core.errors import BrokenCheckpoint
+from core.models.architectures import empty, finish
 from core.models.checkpoint import Checkpoint, check_finite
 from core.models.config import read_config
-from core.models.families import INPUT_OF, MODULES, Dimensions, Family, Role
+from core.models.families import Dimensions, Family, Role
+
+ROUTER = ".mlp.router."
+"""In the names of tensors that choose experts, which keep the dtype they are saved in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,15 @@ class Decoder:
     Shapes: ids (batch, positions) int64; hidden (batch, positions, width) in the model's dtype.
     """
 
-    def __init__(self, model: Any, family: Family, dimensions: Dimensions) -> None:
+    def __init__(
+        self,
+        model: Any,
+        family: Family,
+        dimensions: Dimensions,
+        stored: Mapping[str, torch.dtype],
+    ) -> None:
         self._model, self.family, self.dimensions = model, family, dimensions
+        self._stored = stored
         self.blocks: Sequence[nn.Module] = model.model.layers
         self.block_sequences = 0
         """Sequences that went through a block, summed over blocks: what a run really computed."""
@@ -65,19 +75,22 @@ class Decoder:
     def parameters(self) -> int:
         return sum(p.numel() for p in self._model.parameters())
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all parameters, in the dtypes that they are held in."""
+        return sum(p.numel() * p.element_size() for p in self._model.parameters())
+
     def matrices(self, block: int) -> list[Matrix]:
-        """The block's prunable matrices, in the order q, k, v, o, gate, up, down."""
-        return [
-            Matrix(
-                block,
-                role,
-                self.family.matrix_name(block, role),
-                linear := cast("nn.Linear", self.blocks[block].get_submodule(MODULES[role])),
-                f"{block}.{INPUT_OF[role]}",
-                linear.weight.dtype,
+        """The block's prunable matrices, in the order q, k, v, o, gate, up, down; experts last."""
+        found = []
+        for slot in self.family.slots(self.dimensions, block):
+            linear = cast("nn.Linear", self.blocks[block].get_submodule(slot.module))
+            name, rows = slot.place.name, slot.place.rows
+            dtype = self._stored.get(name, linear.weight.dtype)
+            found.append(
+                Matrix(block, slot.role, name, linear, slot.source, dtype, slot.expert, rows)
             )
-            for role in self.family.matrices
-        ]
+        return found
 
     def all_matrices(self) -> list[Matrix]:
         return [m for block in range(len(self.blocks)) for m in self.matrices(block)]
@@ -115,67 +128,79 @@ class Decoder:
 
 def tensor_shapes(family: Family, dimensions: Dimensions) -> dict[str, tuple[int, ...]]:
     """Every tensor the checkpoint must hold → its shape, found by building the model without memory."""
-    with torch.device("meta"):
-        parameters = dict(_empty(family, dimensions).named_parameters())
-    names = family.tensor_names(dimensions)
-    return {theirs: tuple(parameters[ours].shape) for ours, theirs in names.items()}
+    parameters = dict(empty(family, dimensions).named_parameters())
+    shapes: dict[str, tuple[int, ...]] = {}
+    for ours, place in family.tensors(dimensions).items():
+        rows, *rest = parameters[ours].shape
+        begin = shapes.get(place.name, (0,))[0] if place.rows else 0
+        shapes[place.name] = (begin + rows, *rest)
+    return shapes
 
 
 def load(checkpoint: Checkpoint, device: torch.device) -> Decoder:
-    """The checkpoint's decoder on `device`, in the dtypes it was saved in, ready for evaluation.
+    """The checkpoint's decoder on `device`, ready for evaluation.
+
+    It computes in the dtype that prunable matrices, embedding and head are saved in; where these
+    differ, in float32, which holds every one of them exactly. Norms and biases follow; a router
+    keeps its own.
 
     Raises:
         UnsupportedModel, BrokenCheckpoint: see `read_config`, `Checkpoint.require`, `check_finite`.
     """
     family, dimensions = read_config(checkpoint.intake.folder)
-    checkpoint.require(tensor_shapes(family, dimensions))
+    checkpoint.require(tensor_shapes(family, dimensions), family.tolerated(dimensions))
+    places = family.tensors(dimensions)
+    dtype = _compute_dtype(checkpoint, family, dimensions)
     state = {}
-    for ours, theirs in family.tensor_names(dimensions).items():
-        tensor = checkpoint.read(theirs)
-        check_finite(theirs, tensor)
-        # A clone, since weights are pruned in place and the file behind the map must not change.
-        state[ours] = tensor.clone().to(device)
-    return build(family, dimensions, state)
+    for ours, place in places.items():
+        tensor = checkpoint.read(place.name, place.rows)
+        check_finite(place.name, tensor)
+        kept = tensor.dtype if ROUTER in ours else dtype
+        # A copy, since weights are pruned in place and the file behind the map must not change.
+        state[ours] = tensor.to(device, kept, copy=True)
+    _check_tied_head(checkpoint, family, dimensions)
+    stored = {place.name: checkpoint.dtype(place.name) for place in places.values()}
+    return build(family, dimensions, state, stored)
 
 
-def build(family: Family, dimensions: Dimensions, state: Mapping[str, Tensor]) -> Decoder:
-    """A decoder from tensors under our parameter names, which it takes as they are."""
-    with torch.device("meta"):
-        model = _empty(family, dimensions)
+def build(
+    family: Family,
+    dimensions: Dimensions,
+    state: Mapping[str, Tensor],
+    stored: Mapping[str, torch.dtype] | None = None,
+) -> Decoder:
+    """A decoder from tensors under our parameter names, which it takes as they are; `stored` says
+    in which dtypes a checkpoint keeps them, by its own names, where these are not the tensors'."""
+    model = empty(family, dimensions)
     model.load_state_dict(state, strict=not dimensions.tied, assign=True)
     if dimensions.tied:
         model.tie_weights()
-    _restore_buffers(model, next(iter(state.values())).device)
-    model.requires_grad_(requires_grad=False).eval()
-    _set_causality(model, causal=not family.bidirectional)
-    return Decoder(model, family, dimensions)
+    finish(model, family, next(iter(state.values())).device)
+    return Decoder(model, family, dimensions, stored or {})
 
 
-def _empty(family: Family, dimensions: Dimensions) -> Any:
-    config = LlamaConfig(  # type: ignore[call-arg]
-        vocab_size=dimensions.vocabulary,
-        hidden_size=dimensions.width,
-        intermediate_size=dimensions.ffn_width,
-        num_hidden_layers=dimensions.blocks,
-        num_attention_heads=dimensions.heads,
-        num_key_value_heads=dimensions.kv_heads,
-        max_position_embeddings=dimensions.context,
-        rms_norm_eps=dimensions.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": dimensions.rope_theta},
-        tie_word_embeddings=dimensions.tied,
-        attn_implementation=attention.NAME,
-    )
-    return {"llama": LlamaForCausalLM}[family.decoder](config)
+def _compute_dtype(checkpoint: Checkpoint, family: Family, dimensions: Dimensions) -> torch.dtype:
+    names = {
+        slot.place.name
+        for block in range(dimensions.blocks)
+        for slot in family.slots(dimensions, block)
+    }
+    names.add(family.others["model.embed_tokens.weight"])
+    if not dimensions.tied:
+        names.add(family.head[1])
+    found = {checkpoint.dtype(name) for name in names}
+    return found.pop() if len(found) == 1 else torch.float32
 
 
-def _restore_buffers(model: Any, device: torch.device) -> None:
-    """Rotary frequencies are no tensors of the checkpoint: make them anew off the meta device."""
-    rotary = type(model.model.rotary_emb)(config=model.config)
-    model.model.rotary_emb = rotary.to(device)
-
-
-def _set_causality(model: Any, *, causal: bool) -> None:
-    """Both places matter: masks are made from the config, kernels are called from the layers."""
-    model.config.is_causal = causal
-    for layer in model.model.layers:
-        layer.self_attn.is_causal = causal
+def _check_tied_head(checkpoint: Checkpoint, family: Family, dimensions: Dimensions) -> None:
+    """A head that is saved beside the embedding it is tied to must be the same tensor."""
+    head, embedding = family.head[1], family.others["model.embed_tokens.weight"]
+    if (
+        dimensions.tied
+        and head in checkpoint.places
+        and not torch.equal(checkpoint.read(head), checkpoint.read(embedding))
+    ):
+        raise BrokenCheckpoint(
+            f"config.json ties {head} to {embedding}, and the two differ.",
+            remedy="Untie them in config.json if the head is its own.",
+        )

@@ -88,9 +88,26 @@ def make_plan(
 def forward_flops(dimensions: Dimensions, positions: int) -> float:
     """Of one sequence through all blocks: matrices, attention, and its column sums."""
     d = dimensions
-    kv_width = d.width // d.heads * d.kv_heads
-    matrices = 2 * d.width * d.width + 2 * d.width * kv_width + 3 * d.width * d.ffn_width
-    return 2.0 * d.blocks * positions * (matrices + 3 * positions * d.width)
+    attention = 3 * positions * d.heads * d.head_dim
+    weights = sum(_weights_per_token(d, block) + attention for block in range(d.blocks))
+    return 2.0 * positions * weights
+
+
+def _weights_per_token(dimensions: Dimensions, block: int) -> int:
+    """Weights that each token is multiplied with: of experts, those of the active ones."""
+    d = dimensions
+    heads = sum(
+        d.width * d.head_dim * count for count in (d.heads, d.heads, d.kv_heads, d.kv_heads)
+    )
+    return heads + 3 * d.width * sum(_ffn_widths(d, block))
+
+
+def _ffn_widths(dimensions: Dimensions, block: int) -> tuple[int, ...]:
+    """Inner width of each feed-forward part that a token goes through."""
+    d = dimensions
+    if d.experts is None or not d.routed(block):
+        return (d.ffn_width,)
+    return (d.experts.width,) * d.experts.active + (d.experts.shared_width,)
 
 
 def _kept_bytes(work: Workload, recipe: Recipe) -> int:
@@ -125,10 +142,20 @@ def _solver_flops(work: Workload, recipe: Recipe) -> float:
 def _sequence_bytes(work: Workload, *, hold: bool) -> int:
     """Held inputs of every block, the widest moment inside one block, and squares in float32."""
     d = work.dimensions
-    inputs = work.positions * (3 * d.width + d.ffn_width) * work.element_bytes
-    inside = work.positions * (6 * d.width + 3 * d.ffn_width) * work.element_bytes
-    squares = work.positions * d.ffn_width * 2 * FLOAT32
-    return (d.blocks * inputs if hold else 0) + inside + squares
+    inputs = [_input_widths(d, block) for block in range(d.blocks)]
+    held = sum(sum(widths) for widths in inputs)
+    widest = max(sum(widths) for widths in inputs)
+    # Beside its inputs a block holds what it makes of them: twice as much again, as measured.
+    inside = 3 * widest * work.element_bytes
+    squares = max(max(widths) for widths in inputs) * 2 * FLOAT32
+    return work.positions * ((held * work.element_bytes if hold else 0) + inside + squares)
+
+
+def _input_widths(dimensions: Dimensions, block: int) -> list[int]:
+    """Widths of what the matrices of a block read, for one token: an expert reads its own copy."""
+    d = dimensions
+    routed = d.experts.active * d.width if d.experts is not None and d.routed(block) else 0
+    return [d.width, d.heads * d.head_dim, d.width, routed, *_ffn_widths(d, block)]
 
 
 def _forwards(work: Workload, recipe: Recipe, *, hold: bool) -> int:

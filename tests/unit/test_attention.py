@@ -13,19 +13,21 @@ from core.models import attention
 class Layer(nn.Module):
     """What `attend` needs to know of the layer that calls it."""
 
-    def __init__(self, *, causal: bool) -> None:
+    span: int | None
+    layer_idx: int
+
+    def __init__(self, span: int | None) -> None:
         super().__init__()
-        self.is_causal, self.layer_idx = causal, 3
+        self.span, self.layer_idx = span, 3
 
 
-def eager(query: Tensor, key: Tensor, causal: bool) -> Tensor:
+def eager(query: Tensor, key: Tensor, span: int | None) -> Tensor:
     groups = query.shape[1] // key.shape[1]
     keys = key.double().repeat_interleave(groups, 1)
     scores = query.double() @ keys.mT * query.shape[-1] ** -0.5
-    if causal:
-        positions = query.shape[2]
-        future = torch.ones(positions, positions).triu(1).bool()
-        scores = scores.masked_fill(future, float("-inf"))
+    for i in range(query.shape[2] if span else 0):
+        assert span is not None
+        scores[:, :, i, (i // span + 1) * span :] = float("-inf")
     weights: Tensor = scores.softmax(-1)
     return weights
 
@@ -36,12 +38,12 @@ def eager(query: Tensor, key: Tensor, causal: bool) -> Tensor:
     kv_heads=st.integers(1, 3),
     groups=st.integers(1, 2),
     positions=st.integers(1, 37),
-    causal=st.booleans(),
+    span=st.sampled_from([None, 1, 2, 5, 32, 64]),
     tile=st.sampled_from([1, 40, 1 << 20]),
     seed=st.integers(0, 99),
 )
 def test_watched_attention_is_attention(
-    batch: int, kv_heads: int, groups: int, positions: int, causal: bool, tile: int, seed: int
+    batch: int, kv_heads: int, groups: int, positions: int, span: int | None, tile: int, seed: int
 ) -> None:
     rng = torch.Generator().manual_seed(seed)
     query = torch.randn(batch, kv_heads * groups, positions, 8, generator=rng) * 3
@@ -50,9 +52,9 @@ def test_watched_attention_is_attention(
     seen: dict[int, Tensor] = {}
     with pytest.MonkeyPatch.context() as patch, attention.watching(seen.__setitem__):
         patch.setattr(attention, "TILE_ELEMENTS", tile)
-        watched, _ = attention.attend(Layer(causal=causal), query, key, value, None)
-    plain, _ = attention.attend(Layer(causal=causal), query, key, value, None)
-    weights = eager(query, key, causal)
+        watched, _ = attention.attend(Layer(span), query, key, value, None)
+    plain, _ = attention.attend(Layer(span), query, key, value, None)
+    weights = eager(query, key, span)
     output = weights @ value.double().repeat_interleave(groups, 1)
     assert_close(watched.double(), output.transpose(1, 2), rtol=1e-4, atol=1e-5)
     assert_close(plain.double(), output.transpose(1, 2), rtol=1e-4, atol=1e-5)
@@ -63,19 +65,20 @@ def test_watched_attention_is_attention(
     assert_close(seen[3].sum(-1), total, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_devices_without_a_log_sum_exp_find_the_same_mass(causal: bool) -> None:
+@pytest.mark.parametrize("span", [None, 1, 8])
+def test_devices_without_a_log_sum_exp_find_the_same_mass(span: int | None) -> None:
     rng = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 4, 33, 8, generator=rng) for _ in range(3))
     scale = 8**-0.5
-    _, known = attention.fused_with_log_sum_exp(query, key, value, causal, scale)
-    with_it = attention.attention_mass(query, key, causal, scale, known)
-    without = attention.attention_mass(query, key, causal, scale, None)
+    _, known = attention.by_span(attention._with_log_sum_exp, query, key, value, span, scale)
+    with_it = attention.attention_mass(query, key, span, scale, known)
+    without = attention.attention_mass(query, key, span, scale, None)
     assert known is not None
     assert_close(with_it, without, rtol=1e-5, atol=1e-5)
 
 
-def test_no_whole_matrix_is_held() -> None:
+@pytest.mark.parametrize("span", [None, 1, 32])
+def test_no_whole_matrix_is_held(span: int | None) -> None:
     """The largest float32 tensor made while watching is a small part of positions × positions."""
     positions = 512
     query = torch.randn(1, 1, positions, 8)
@@ -90,7 +93,7 @@ def test_no_whole_matrix_is_held() -> None:
             return result
 
     with Sizes(), attention.watching(lambda block, mass: None):
-        attention.attend(Layer(causal=False), query, query, query, None)
+        attention.attend(Layer(span), query, query, query, None)
     assert 0 < largest <= positions * positions // 4
 
 
@@ -99,5 +102,5 @@ def test_watching_ends_with_its_block() -> None:
     seen: list[int] = []
     with pytest.raises(KeyError), attention.watching(lambda block, mass: seen.append(block)):
         raise KeyError
-    attention.attend(Layer(causal=False), x, x, x, None)
+    attention.attend(Layer(None), x, x, x, None)
     assert seen == []

@@ -74,7 +74,17 @@ DAMAGES: dict[str, tuple[Damage, type[SecateurError], str]] = {
     "mixture of experts under the same type": (
         lambda f: edit_config(f, architectures=["LLaDAMoEModelLM"]),
         UnsupportedModel,
-        "LLaDAMoEModelLM",
+        "family llada_moe: .*alibi",
+    ),
+    "unknown architecture under the same type": (
+        lambda f: edit_config(f, architectures=["LLaDAVModelLM"]),
+        UnsupportedModel,
+        "LLaDAVModelLM",
+    ),
+    "known architecture under another type": (
+        lambda f: edit_config(f, model_type="llama"),
+        UnsupportedModel,
+        "LLaDAModelLM",
     ),
     "numerics we do not run": (lambda f: edit_config(f, alibi=True), UnsupportedModel, "alibi"),
     "truthy is not true": (
