@@ -119,7 +119,7 @@ class _Run:
             decoder = load(checkpoint, self.device)
             revision = content_revision(checkpoint.intake)
             prepared = self._prepare(decoder, source)
-        plan = self._plan(decoder, checkpoint, prepared)
+        plan = self._plan(decoder, prepared)
         with self.progress.phase("analysing", 0.5, "watching attention over the trajectory"):
             seen = self._observe(decoder, prepared, plan)
         with self.progress.phase("pruning", 0.2, f"pruning with {self.spec.method}"):
@@ -162,9 +162,9 @@ class _Run:
             self.spec.evaluation.samples,
         )
 
-    def _plan(self, decoder: Decoder, checkpoint: Checkpoint, prepared: Prepared) -> Plan:
+    def _plan(self, decoder: Decoder, prepared: Prepared) -> Plan:
         samples, timesteps, positions = prepared.trajectories.noised.shape
-        weight_bytes = sum(p.end - p.begin for p in checkpoint.places.values())
+        weight_bytes = decoder.weight_bytes
         work = Workload(
             dimensions=decoder.dimensions,
             weight_bytes=weight_bytes,
