@@ -37,7 +37,7 @@ def _hf_config(model_type: str, architecture: str, **more: object) -> Config:
 
 LLAMA3_ROPE = {
     "factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
-    "original_max_position_embeddings": 32, "rope_type": "llama3",
+    "original_max_position_embeddings": 128, "rope_type": "llama3",
 }  # fmt: skip
 
 

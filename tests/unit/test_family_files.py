@@ -13,6 +13,7 @@ from core.errors import BrokenCheckpoint, ModelError, UnsupportedModel
 from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.config import read_config
 from core.models.decoder import load
+from core.models.families import FAMILIES
 from core.models.intake import take_in
 from tests.family_checkpoints import KINDS, LLAMA3_ROPE, tiny
 
@@ -154,6 +155,9 @@ REFUSALS: dict[str, Refusal] = {
     "llada2_moe: groups of one": ("llada2_moe", {"n_group": 8, "topk_group": 4}, BrokenCheckpoint, "of 8 groups"),
     "llada2_moe: groups too small": ("llada2_moe", {"topk_group": 1}, BrokenCheckpoint, "1 of 4 groups"),
     "llada2_moe: no group count": ("llada2_moe", {"n_group": None}, BrokenCheckpoint, "n_group"),
+    "llada_moe: no rotary base": ("llada_moe", {"rope_theta": None}, BrokenCheckpoint, "rope_theta"),
+    "llada2_moe: no epsilon": ("llada2_moe", {"rms_norm_eps": None}, BrokenCheckpoint, "rms_norm_eps"),
+    "llada2_moe: share of heads unsaid": ("llada2_moe", {"partial_rotary_factor": None}, BrokenCheckpoint, "partial_rotary_factor"),
     "mmada: tied": ("mmada", {"tie_word_embeddings": True}, UnsupportedModel, "tie_word_embeddings"),
 }  # fmt: skip
 
@@ -174,6 +178,19 @@ def test_an_unknown_key_is_refused_by_every_family(tmp_path: Path, kind: str) ->
     folder = tiny(tmp_path, kind, logit_softcapping=30.0)
     with pytest.raises(UnsupportedModel, match="logit_softcapping"):
         read_config(folder)
+
+
+def test_the_guide_has_a_row_for_every_family() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
+    for family in FAMILIES:
+        row = next(line for line in guide.splitlines() if line.startswith(f"| `{family.name}` |"))
+        for told in (
+            *family.model_types,
+            *family.architectures,
+            family.attention,
+            family.objective,
+        ):
+            assert told in row
 
 
 def test_a_window_that_reaches_over_the_context_is_none(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ LLADA_MOE = Family(
         "mask_token": "mask_token_id",
         "own_head_dim": "head_dim",
     },
-    defaults={"norm_eps": 1e-5, "rope_theta": 10000.0, "mask_token": MASK_TOKEN},
+    defaults={"mask_token": MASK_TOKEN},
     required=HF_REQUIRED
     | {
         "attention_bias": (False, None),
@@ -81,9 +81,7 @@ LLADA2_MOE = Family(
         "own_head_dim": "head_dim",
         "rotary_share": "partial_rotary_factor",
     },
-    defaults={
-        "norm_eps": 1e-6, "rope_theta": 10000.0, "rotary_share": 1.0, "mask_token": MASK_TOKEN,
-    },
+    defaults={"mask_token": MASK_TOKEN},
     required=HF_REQUIRED
     | {
         "moe_router_enable_expert_bias": (True, None),
