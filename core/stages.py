@@ -9,6 +9,7 @@ import torch
 
 from core import evaluate, machine
 from core.calibration.prepare import Prepared, prepare
+from core.errors import InvalidSpec
 from core.evaluation import speed
 from core.hub import Hub
 from core.models.checkpoint import Checkpoint, CheckpointWriter
@@ -90,7 +91,17 @@ def fetch(spec: JobSpec, options: RunOptions, device: torch.device, scratch: Pat
         spec.evaluation.samples,
         Hub(scratch, options.hub_cache),
     )
+    _check_timesteps(spec.resolved_recipe, prepared)
     return Loaded(checkpoint, decoder, content_revision(checkpoint.intake), prepared)
+
+
+def _check_timesteps(recipe: Recipe, prepared: Prepared) -> None:
+    """The spec saw to this where it draws the noise; a recorded trajectory is known only now."""
+    if recipe.sinks == "discount-transient" and len(prepared.trajectories.timesteps) < 2:
+        raise InvalidSpec(
+            "discount-transient needs two timesteps, and the recorded trajectory has one.",
+            remedy="Record more timesteps, or discount all sinks.",
+        )
 
 
 def plan_run(loaded: Loaded, spec: JobSpec, recipe: Recipe, budget: int | None) -> Plan:

@@ -68,8 +68,13 @@ class Decoder:
     @property
     def element_bytes(self) -> int:
         """Bytes of one activation."""
-        size: int = self._model.model.embed_tokens.weight.element_size()
-        return size
+        return self.embedding.element_size()
+
+    @property
+    def embedding(self) -> Tensor:
+        """(vocabulary, width)."""
+        weight: Tensor = self._model.model.embed_tokens.weight
+        return weight
 
     @property
     def parameters(self) -> int:

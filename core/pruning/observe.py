@@ -96,15 +96,30 @@ class Collector:
     """Statistics of one kind, by input, as they come in from `watching_inputs`."""
 
     def __init__(self, kind: type[Statistic]) -> None:
-        self.kind = kind
-        self.found: dict[str, Statistic] = {}
-        self.weight = torch.empty(0, 0)
-        """(sequences, positions) of the group that runs now."""
+        self._kind = kind
+        self._found: dict[str, Statistic] = {}
+        self._weight = torch.empty(0, 0)
+        self._sequences = 0
+
+    def begin(self, weight: Tensor) -> None:
+        """What comes next are inputs of sequences whose positions count `weight`."""
+        self._weight = weight
+        self._sequences += len(weight)
 
     def see(self, source: str, inputs: Tensor, tokens: Tensor | None) -> None:
-        if source not in self.found:
-            self.found[source] = self.kind.empty(inputs.shape[-1], inputs.device)
-        self.found[source].update(inputs, self.weight, tokens)
+        if source not in self._found:
+            self._found[source] = self._kind.empty(inputs.shape[-1], inputs.device)
+        self._found[source].update(inputs, self._weight, tokens)
+
+    def statistics(self) -> dict[str, Statistic]:
+        """By what an input is called; inputs that no token reached are missing.
+
+        An expert that a group's tokens did not reach was still shown the group: all statistics are
+        over all sequences, however these were grouped.
+        """
+        for statistic in self._found.values():
+            statistic.sequences = self._sequences
+        return self._found
 
 
 @torch.inference_mode()
@@ -135,13 +150,13 @@ def observe(
         if collector is not None and held_for is not None:
             assert held_for.sinks is not None
             kept = _discount_group(mass.sum(1), held_for.sinks, sinks, timesteps)
-            collector.weight = kept * weights[part, None].to(kept.device)
+            collector.begin(kept * weights[part, None].to(kept.device))
             for source, (inputs, tokens) in held.items():
                 collector.see(source, inputs, tokens)
         watch(min(begin + group, len(sequences)), len(sequences))
     found.mass = found.mass.view(samples, timesteps, len(decoder.blocks), positions)
     if collector is not None:
-        found.statistics = collector.found
+        found.statistics = collector.statistics()
     return found
 
 
@@ -179,10 +194,10 @@ def measure_all_blocks(
     with watching_inputs(decoder.all_matrices(), collector.see):
         for begin in range(0, len(watched.ids), group):
             part = slice(begin, begin + group)
-            collector.weight = watched.weight[part].to(decoder.device)
+            collector.begin(watched.weight[part].to(decoder.device))
             decoder.run_blocks(watched.ids[part])
             watch(min(begin + group, len(watched.ids)), len(watched.ids))
-    return collector.found
+    return collector.statistics()
 
 
 def measure_block(
@@ -201,8 +216,8 @@ def measure_block(
     collector = Collector(kind)
     with watching_inputs(decoder.matrices(block), collector.see):
         for i, state in enumerate(hidden):
-            collector.weight = weight[i].to(decoder.device)
+            collector.begin(weight[i].to(decoder.device))
             output = decoder.run_block(block, state)
             if advance:
                 hidden[i] = output
-    return collector.found
+    return collector.statistics()

@@ -39,9 +39,9 @@ def on(model: str, *cases: str) -> list[str]:
     return [f"{model}/{case}" for case in cases]
 
 
-SCORED_CASES = on("llada_tiny", *SCORED, *SINKS)
-SINK_CASES = on("llada_tiny", *SINKS)
-HESSIAN_CASES = on("llada_tiny", *HESSIANS)
+SINK_CASES = on("llada_tiny", *SINKS) + on("dream_tiny", "sink_u50")
+SCORED_CASES = on("llada_tiny", *SCORED) + on("dream_tiny", "wanda_u50") + SINK_CASES
+HESSIAN_CASES = on("llada_tiny", *HESSIANS) + on("dream_tiny", "sparsegpt_u50")
 
 
 class Case:
