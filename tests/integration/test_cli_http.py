@@ -85,7 +85,7 @@ def test_submit_prints_the_id_alone(server: Served, run: Run, tmp_path: Path) ->
     ("arguments", "status", "said"),
     [
         (["submit", "example:kjv-dlm", "--sparsity", "2"], 2, "sparsity: "),
-        (["submit", "example:kjv-dlm", "--sparsity", "0.5", "--method", "sparsegpt"], 2, "sparsegpt"),
+        (["submit", "example:kjv-dlm", "--sparsity", "0.5", "--pattern", "structured:ffn"], 2, "structured:ffn"),
         (["submit", "example:other", "--sparsity", "0.5"], 3, "kjv-dlm"),
         (["submit"], 2, "no model"),
         (["status", "job_x"], 1, "no job 'job_x'"),

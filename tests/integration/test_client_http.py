@@ -60,8 +60,8 @@ def test_refusals_are_raised_as_what_they_are(server: Served, client: Client) ->
     with pytest.raises(InvalidSpec) as invalid:
         client.submit(server.spec(sparsity=2))
     assert [f["field"] for f in invalid.value.fields] == ["sparsity"]
-    with pytest.raises(NotAvailable, match="sparsegpt"):
-        client.submit(server.spec(method="sparsegpt"))
+    with pytest.raises(NotAvailable, match="structured:ffn"):
+        client.submit(server.spec(pattern="structured:ffn"))
     for strange in ("job_x", "../healthz", "a?b=c"):
         with pytest.raises(NotFound):
             client.get(strange)

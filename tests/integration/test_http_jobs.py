@@ -234,8 +234,8 @@ def test_a_bug_is_answered_without_its_traceback(
 
 def test_the_catalog(server: Served) -> None:
     methods = {m["name"]: m for m in server.http.get("/v1/methods").json()["data"]}
-    recipe = {"inputs": "noised", "order": "one-shot", "sinks": "discount-all"}
-    assert methods["sink-wanda"]["recipe"] == recipe
+    row = {"inputs": "noised", "order": "one-shot", "sinks": "discount-all"}
+    assert methods["sink-wanda"]["recipe"] == {"score": "wanda", **row}
     examples = server.http.get("/v1/examples").json()["data"]
     assert {e["source"] for e in examples} == {"example:kjv-dlm", "example:kjv-ar"}
     assert "llada" in [f["name"] for f in server.http.get("/v1/families").json()["data"]]

@@ -97,8 +97,7 @@ def test_missing_fields_are_all_named(server: Served) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"method": "sparsegpt"}, "sparsegpt"),
-        ({"pattern": "2:4"}, "2:4"),
+        ({"pattern": "structured:ffn"}, "structured:ffn"),
         ({"webhook": {"url": "https://a.example"}}, "webhook"),
         ({"output": {"packed": True}}, "packed"),
         ({"model": {"source": "hf://org/name"}}, "hf"),
@@ -183,7 +182,7 @@ def test_nothing_refused_leaves_a_job(tmp_path: Path) -> None:
     with served(tmp_path) as fresh:
         fresh.post(b"{")
         fresh.post(fresh.spec(sparsity=2))
-        fresh.post(fresh.spec(method="sparsegpt"))
+        fresh.post(fresh.spec(pattern="structured:ffn"))
         assert fresh.http.get("/v1/jobs").json() == {"data": [], "has_more": False, "next": None}
 
 
