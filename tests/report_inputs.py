@@ -6,6 +6,8 @@ import numpy as np
 
 from core.report.schema import (
     Agreement,
+    AnalysisReport,
+    CalibrationFacts,
     Cost,
     LayerSinks,
     MatrixSparsity,
@@ -83,11 +85,13 @@ def report_for(arrays: SinkArrays, **changes: Any) -> Report:
             source="example:verse-dlm",
             revision="sha256:" + "0123456789abcdef" * 4,
             family="llada",
+            attention="bidirectional",
             parameters=2_713_344,
             blocks=arrays.mass.shape[2],
             heads=HEADS,
             context=arrays.mass.shape[3],
         ),
+        "calibration": calibration(arrays),
         "recipe": {
             "score": "wanda",
             "inputs": "noised",
@@ -117,6 +121,28 @@ def report_for(arrays: SinkArrays, **changes: Any) -> Report:
         "warnings": [],
     }  # fmt: skip
     return Report(**{**parts, **changes})
+
+
+def analysis_for(arrays: SinkArrays, **changes: Any) -> AnalysisReport:
+    """An analysis that belongs to `arrays`; `changes` replace its parts."""
+    pruned = report_for(arrays).model_dump()
+    parts = {name: pruned[name] for name in AnalysisReport.model_fields if name in pruned}
+    for absent in ("kind", "recipe", "sparsity", "quality", "speed"):
+        del parts[absent]
+    job = {name: pruned["job"][name] for name in ("model", "sinks")}
+    return AnalysisReport.model_validate({**parts, "job": job, **changes})
+
+
+def calibration(arrays: SinkArrays) -> CalibrationFacts:
+    return CalibrationFacts(
+        source="builtin:plain-text",
+        revision=None,
+        process="llada",
+        replaces=False,
+        timesteps=arrays.timesteps.tolist(),
+        corrupted=arrays.masked.mean((0, 2)).tolist(),
+        weights=[1.0] * len(arrays.timesteps),
+    )
 
 
 def nelbo(difference: float = 0.1234, stderr: float = 0.0042) -> Nelbo:

@@ -1,17 +1,23 @@
 """Sparsity of every matrix as a small table: blocks down, kinds of matrix across."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
 from core.report.schema import MatrixSparsity
 
-KINDS = ("q", "k", "v", "o", "gate", "up", "down")
+KINDS = (
+    "q", "k", "v", "qkv", "o", "gate", "up", "down",
+    "shared gate", "shared up", "shared down", "expert gate", "expert up", "expert down",
+)  # fmt: skip
 _KIND_OF = {
     "q_proj": "q", "k_proj": "k", "v_proj": "v", "o_proj": "o", "attn_out": "o",
+    "query_key_value": "qkv", "dense": "o",
     "gate_proj": "gate", "ff_proj": "gate", "up_proj": "up", "down_proj": "down", "ff_out": "down",
 }  # fmt: skip
+_WITHIN = {"experts": "expert ", "shared_experts": "shared "}
+"""Parts of a tensor's name that tell experts from an ordinary feed-forward part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +37,14 @@ class Grid:
 
 
 def sparsity_grid(matrices: Mapping[str, MatrixSparsity]) -> Grid:
-    places = {name: _place(name) for name in matrices}
-    found = {kind for _, kind in places.values()}
+    """All experts of a block share one cell a kind, with the least and the most that one lost."""
+    gathered: dict[tuple[int, str], list[MatrixSparsity]] = {}
+    for name, matrix in matrices.items():
+        gathered.setdefault(_place(name), []).append(matrix)
+    found = {kind for _, kind in gathered}
     columns = tuple(k for k in KINDS if k in found) + tuple(sorted(found - set(KINDS)))
-    blocks = sorted({block for block, _ in places.values()})
-    cells = {places[name]: _cell(matrix) for name, matrix in matrices.items()}
+    blocks = sorted({block for block, _ in gathered})
+    cells = {place: _cell(same) for place, same in gathered.items()}
     rows = [(block, [cells.get((block, kind)) for kind in columns]) for block in blocks]
     grouped = [[block for block, _ in run] for _, run in groupby(rows, key=lambda row: row[1])]
     by_block = dict(rows)
@@ -46,19 +55,40 @@ def sparsity_grid(matrices: Mapping[str, MatrixSparsity]) -> Grid:
     )
 
 
+def unreached_rows(names: Iterable[str]) -> list[tuple[str, str]]:
+    """(block, its experts that no calibration token reached), from tensor names."""
+    experts: dict[int, set[int]] = {}
+    for name in names:
+        block, *rest = _numbers(name)
+        experts.setdefault(block, set()).update(rest[:1])
+    return [
+        (_label([block]), ", ".join(map(str, sorted(found))) or "–")
+        for block, found in sorted(experts.items())
+    ]
+
+
 def _place(name: str) -> tuple[int, str]:
     """(block, kind) from a tensor's name; what has no number goes before the first block."""
     parts = name.removesuffix(".weight").split(".")
-    numbers = [int(part) for part in parts if re.fullmatch(r"\d{1,4}", part)]
-    return (numbers[0] if numbers else -1), _KIND_OF.get(parts[-1], parts[-1])
+    within = next((_WITHIN[part] for part in parts if part in _WITHIN), "")
+    return _numbers(name)[0], within + _KIND_OF.get(parts[-1], parts[-1])
 
 
-def _cell(matrix: MatrixSparsity) -> Cell:
-    rows, columns = matrix.shape
+def _numbers(name: str) -> list[int]:
+    """The block, and the expert within it, that a tensor's name tells; −1 where it tells none."""
+    return [int(part) for part in name.split(".") if re.fullmatch(r"\d{1,4}", part)] or [-1]
+
+
+def _cell(same: list[MatrixSparsity]) -> Cell:
+    rows, columns = same[0].shape
+    entries = sum(matrix.shape[0] * matrix.shape[1] for matrix in same)
+    removed = sum(matrix.removed for matrix in same)
+    least, most = (f"{100 * f(m.fraction for m in same):.2f}" for f in (min, max))
+    each = f"{len(same)} matrices, each " if len(same) > 1 else ""
     return Cell(
-        text=f"{100 * matrix.fraction:.2f}",
-        detail=f"{matrix.removed:,} of {rows * columns:,} weights ({rows} × {columns})",
-        fraction=matrix.fraction,
+        text=least if least == most else f"{least} to {most}",
+        detail=f"{removed:,} of {entries:,} weights ({each}{rows} × {columns})",
+        fraction=removed / entries,
     )
 
 

@@ -15,11 +15,11 @@ from core.spec import parse_spec
 from secateur.cli._board import board
 from secateur.cli._checkup import checkup
 from secateur.cli._comparison import comparison
+from secateur.cli._local import byte_count, check_output
 from secateur.cli._output import size
 from secateur.cli._remote import raise_unless_succeeded, show
 from secateur.cli._spec import Typed, as_source, spec_data
 from secateur.cli.demo import METHODS, fresh_folder, spec_of
-from secateur.cli.prune import byte_count, check_output
 from tests.report_inputs import report_for, sink_arrays
 from tests.served import NOW
 

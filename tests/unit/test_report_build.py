@@ -100,7 +100,9 @@ def test_is_complete_and_needs_nothing_beside_it(tmp_path: Path, name: str) -> N
     assert len(html) < 3_000_000
     assert "nan" not in page.text.lower().split()
     assert ("No sinks were found" in page.text) == (name == "none")
-    assert ("Where the sinks wander" in page.text) == (name != "none")
+    moving = name not in ("none", "smallest")
+    assert ("Where the sinks wander" in page.text) == moving
+    assert ("A single timestep was watched" in page.text) == (name == "smallest")
 
 
 def test_numbers_reach_the_page() -> None:
