@@ -110,12 +110,12 @@ def saves(pattern: str) -> str:
     if kept_per_group(pattern) is None:
         return (
             "Unstructured zeros save neither time nor space in themselves: they are stored and"
-            " multiplied like any other number, and the checkpoint is as large as before. They are"
+            " multiplied like any other number, and the checkpoint is as large as the original. They are"
             " a measure of what the model can do without."
         )
     return (
         f"{pattern} is a form that special hardware can exploit, but here its zeros are stored and"
-        " multiplied like any other number, and the checkpoint is as large as before. As of"
+        " multiplied like any other number, and the checkpoint is as large as the original. As of"
         " November 2026 no open serving software that we know of runs N:M models faster than dense"
         " ones."
     )

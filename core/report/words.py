@@ -162,12 +162,10 @@ def drift(sinks: SinkFacts) -> float | None:
 
 def drift_text(sinks: SinkFacts) -> str:
     share = drift(sinks)
-    if sinks.sinks_per_step.mean == 0:
-        return "no attention sink stood out"
-    if len(sinks.timesteps) < 2:
+    if len(sinks.timesteps) < 2 and sinks.sinks_per_step.mean:
         return "with a single timestep nothing can be said of how the model's attention sinks drift"
     if share is None:
-        return "nothing can be said of how the model's attention sinks drift"
+        return "no attention sink stood out"
     far = f"{significant(share * sinks.positions, 2)} positions ({percent(share)} of the length)"
     if share == 0:
         return "the model's attention sinks never move"
