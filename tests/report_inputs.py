@@ -161,6 +161,24 @@ def nelbo(difference: float = 0.1234, stderr: float = 0.0042) -> Nelbo:
     )
 
 
+def expert_sparsity(layers: int, experts: int) -> SparsityFacts:
+    """A dense block and blocks of experts, as LLaDA2 names them; each expert loses one more."""
+    names = {"attention.query_key_value": 0, "attention.dense": 0}
+    ways = ("gate_proj", "up_proj", "down_proj")
+    matrices = {}
+    for layer in range(layers):
+        within = names | {f"mlp.{way}": 0 for way in ways}
+        if layer:
+            within = names | {f"mlp.shared_experts.{way}": 0 for way in ways}
+            within |= {f"mlp.experts.{e}.{way}": e for e in range(experts) for way in ways}
+        for name, more in within.items():
+            removed = 500 + more
+            matrices[f"model.layers.{layer}.{name}.weight"] = MatrixSparsity(
+                shape=(10, 100), removed=removed, fraction=removed / 1000
+            )
+    return SparsityFacts(overall=0.5, matrices=matrices)
+
+
 def sparsity(layers: int) -> SparsityFacts:
     shapes = dict.fromkeys(LLADA[:4], (192, 192)) | {
         "ff_proj": (512, 192), "up_proj": (512, 192), "ff_out": (192, 512),

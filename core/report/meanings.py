@@ -138,16 +138,16 @@ def kept_weights(report: Report) -> str:
     """What became of the weights that were not removed."""
     if report.recipe.get("score") == "sparsegpt":
         return (
-            "SparseGPT also moved the weights that it kept, to make up for those that went: no"
-            " weight of a pruned matrix needs to be the original's."
+            "SparseGPT also moved the weights that it kept, to make up for those that went, so the"
+            " numbers that are left are not the original's."
         )
     return "The weights that were kept are the original's, unchanged."
 
 
 def untouched(report: Report) -> str:
     """The parts of a model that no method prunes."""
-    routers = "routers, " if report.model.experts else ""
-    return f"embeddings, norms, biases, {routers}and the output head"
+    routers = ", routers" if report.model.experts else ""
+    return f"embeddings, norms, biases{routers} and the output head"
 
 
 @dataclass(frozen=True, slots=True)

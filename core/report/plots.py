@@ -144,8 +144,9 @@ def _panels(arrays: SinkArrays, samples: list[int]) -> Plot:
 
     marked = "; sinks and their centroid are marked where all blocks are added up"
     drifting = arrays.sink.any() and len(arrays.timesteps) > 1
-    calm = ", from the calmest to the liveliest" if drifting else ""
-    more = f" Then all blocks together in other samples{calm}." if others else ""
+    calm = ", from the calmest to the liveliest" if drifting and len(others) > 1 else ""
+    which = "other samples" if len(others) > 1 else "another sample"
+    more = f" Then all blocks together in {which}{calm}." if others else ""
     return Plot(
         name="mass-by-block-and-sample",
         title="The same by depth, and in other samples",

@@ -176,6 +176,7 @@ def test_what_is_there_gives_way_only_when_told(tiny_model: Path, tmp_path: Path
 
 
 def test_only_three_sections_are_understood(tiny_model: Path) -> None:
+    more: dict[str, Any]
     for more in ({"sparsity": 0.5}, {"method": "wanda"}, {"evaluation": {}}):
         with pytest.raises(InvalidSpec) as caught:
             parse_analysis(asked(tiny_model) | more)
