@@ -31,8 +31,8 @@ def model_card(report: Report) -> str:
         "## What was done",
         (
             f"The weights of {_code(report.model.source)} (revision {_code(report.model.revision)}) were"
-            f" pruned with {_code(str(report.job.get('method')))}, pattern"
-            f" {_code(meanings.pattern_of(report))}. Only linear layers of its"
+            f" pruned with {_code(str(report.job.get('method')))} ({meanings.method_meaning(report)}),"
+            f" pattern {_code(meanings.pattern_of(report))}. Only linear layers of its"
             f" {words.plural(report.model.blocks, 'block')} were touched:"
             f" {meanings.untouched(report)} are those of the original, and so is every file beside the"
             f" weights except this card. {meanings.kept_weights(report)} Nothing was trained or"

@@ -78,18 +78,26 @@ def _meaning(report: Report, name: str, value: str) -> str:
     return MEANINGS.get(name, {}).get(value, "").replace("{when}", when)
 
 
+def method_of(report: Report) -> str:
+    """The method's name, which a cell of the recipe that was changed makes another method's."""
+    name = str(report.job.get("method"))
+    return f"a changed {name} recipe" if _changed_from(report) else name
+
+
 def method_meaning(report: Report) -> str:
-    """Whether the recipe is the method's own: a cell that was changed makes it another method."""
+    """What the method's own recipe has where this one has something else."""
+    own = ", ".join(f"{cell} {value}" for cell, value in _changed_from(report).items())
+    return f"with a changed recipe: its own has {own}" if own else "with its own recipe"
+
+
+def _changed_from(report: Report) -> dict[str, str | None]:
+    """The cells in which the recipe is not the method's own, as the method has them."""
     rows: dict[str, Recipe] = {str(name): row for name, row in METHODS.items()}
     own = rows.get(str(report.job.get("method")))
     if own is None:
-        return ""
-    cells = ("inputs", "order", "sinks")
-    changed = [cell for cell in cells if report.recipe.get(cell) != getattr(own, cell)]
-    if not changed:
-        return "with its own recipe"
-    listed = ", ".join(f"{cell} {getattr(own, cell)}" for cell in changed)
-    return f"with a changed recipe: its own has {listed}"
+        return {}
+    cells = {"inputs": own.inputs, "order": own.order, "sinks": own.sinks}
+    return {cell: value for cell, value in cells.items() if report.recipe.get(cell) != value}
 
 
 def pattern_of(report: Report) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from core.report.meanings import loss_of
+from core.report.meanings import loss_of, method_of
 from core.report.schema import AnyReport, Mean, Nelbo, Report, SinkFacts
 
 NOISE = 2.0  # standard errors: a difference smaller than that is what chance gives
@@ -106,7 +106,7 @@ def verdict(report: AnyReport) -> str:
         text = drift_text(report.sinks)
         share = share_text(report.sinks)
         return f"{text[0].upper()}{text[1:]}{f'; {share}' if share else ''}."
-    method = str(report.job.get("method", "this recipe"))
+    method = method_of(report)
     removed = percent(report.sparsity.overall)
     nelbo = report.quality.nelbo
     if nelbo is None:

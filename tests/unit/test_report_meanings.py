@@ -5,7 +5,8 @@ from typing import Any, get_args
 import pytest
 
 from core.recipes import METHODS, Recipe, cells
-from core.report import meanings
+from core.report import meanings, words
+from core.report.card import model_card
 from core.report.facts import recipe_facts
 from core.report.noise_words import PROCESSES, noise_text, watched_rows
 from core.report.schema import CalibrationFacts, Report
@@ -47,9 +48,13 @@ def test_every_allocation_is_explained_with_its_numbers(allocation: Any) -> None
 def test_a_changed_recipe_does_not_pass_for_its_method() -> None:
     own = report_of(METHODS["sink-wanda"], method="sink-wanda")
     assert meanings.method_meaning(own) == "with its own recipe"
+    assert "with sink-wanda costs" in words.verdict(own)
     kept = METHODS["sink-wanda"].with_overrides(None, None, "keep")
-    changed = meanings.method_meaning(report_of(kept, method="sink-wanda"))
-    assert changed == "with a changed recipe: its own has sinks discount-all"
+    changed = report_of(kept, method="sink-wanda")
+    told = "with a changed recipe: its own has sinks discount-all"
+    assert meanings.method_meaning(changed) == told
+    assert told in model_card(changed)
+    assert "with a changed sink-wanda recipe costs" in words.verdict(changed)
 
 
 def test_patterns_say_what_stays_and_that_nothing_runs_faster() -> None:
