@@ -85,7 +85,7 @@ def summary(report: "AnalysisReport") -> Iterator[str]:
     blocks = f"{words.plural(model.blocks, 'block')} of {words.plural(model.heads, 'head')}"
     yield f"{model.source}, family {model.family} ({model.attention} attention), {blocks}"
     for name, value in watched_rows(report):
-        yield f"  {name:<12}{value}"
+        yield f"  {name:<18}{value}"
     yield ""
     yield words.verdict(report)
     yield ""

@@ -137,6 +137,16 @@ def test_only_the_sequences_that_are_watched_need_text(tiny_model: Path, tmp_pat
         analyse(spec_of(tiny_model, **short, samples=4), None, OPTIONS, ignore)
 
 
+def test_progress_only_grows_and_names_no_phase_that_there_is_not(tiny_model: Path) -> None:
+    seen: list[Progress] = []
+    analyse(spec_of(tiny_model), None, OPTIONS, seen.append)
+    fractions = [progress.fraction for progress in seen]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    phases = list(dict.fromkeys(progress.phase for progress in seen))
+    assert phases == ["fetching", "analysing", "publishing"]
+
+
 @pytest.mark.parametrize("phase", ["fetching", "analysing", "publishing"])
 def test_an_analysis_that_is_told_to_stop_leaves_nothing(
     tiny_model: Path, tmp_path: Path, phase: str
