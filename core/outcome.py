@@ -4,14 +4,16 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from core.analysis_spec import AnalysisSpec
 from core.evaluate import Judged
 from core.pruning.observe import Observation
 from core.pruning.plan import Plan, forward_flops
 from core.recipes import Recipe
 from core.report import build, card, facts, sinks_file
-from core.report.schema import Cost, ModelFacts, Quality, Report
-from core.sinks.statistics import SinkDynamics
+from core.report.schema import AnalysisReport, AnyReport, Cost, ModelFacts, Quality, Report
+from core.report.sinks_file import SinkArrays
 from core.spec import JobSpec
 from core.stages import Loaded, Removed
 from core.store import manifest
@@ -20,36 +22,39 @@ PACKAGES = ("secateur", "torch", "transformers", "safetensors", "tokenizers", "n
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """Everything a run measured."""
+class Analysed:
+    """What a run measured that only watched."""
 
-    spec: JobSpec
-    recipe: Recipe
+    spec: JobSpec | AnalysisSpec
     loaded: Loaded
     plan: Plan
     seen: Observation
-    removed: Removed
-    judged: Judged
     seconds: dict[str, float]
     peak_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome(Analysed):
+    """Everything a run measured that pruned."""
+
+    spec: JobSpec
+    recipe: Recipe
+    removed: Removed
+    judged: Judged
+
+
 def write_folder(outcome: Outcome, folder: Path) -> None:
     """Write report/, the model card and, last, manifest.json beside the finished model/."""
-    report, dynamics = make_report(outcome)
+    report, arrays = make_report(outcome)
+    _put_card(report, folder / "model")
+    write_report(report, arrays, folder)
+
+
+def write_report(report: AnyReport, arrays: SinkArrays, folder: Path) -> None:
+    """Write report/ and, last, the manifest of everything in `folder`."""
     (folder / "report").mkdir()
-    trajectories = outcome.loaded.prepared.trajectories
-    arrays = sinks_file.SinkArrays.make(
-        mass=outcome.seen.mass.numpy(),
-        masked=trajectories.masked.numpy(),
-        timesteps=trajectories.timesteps,
-        centroid=dynamics.centroid.numpy(),
-        sink=dynamics.sinks.numpy(),
-        persistence=dynamics.persistence.numpy(),
-    )
     sinks_file.write(folder / "report" / "sinks.safetensors", arrays)
     build.write(report, arrays, folder / "report")
-    _put_card(report, folder / "model")
     manifest.write(
         manifest.build(
             folder,
@@ -70,68 +75,110 @@ def _put_card(report: Report, model: Path) -> None:
     readme.write_text(card.model_card(report), encoding="utf-8")
 
 
-def make_report(outcome: Outcome) -> tuple[Report, SinkDynamics]:
-    """The document, and the sink dynamics that its plots are drawn from."""
-    spec, judged, plan = outcome.spec, outcome.judged, outcome.plan
-    trajectories = outcome.loaded.prepared.trajectories
-    sinks, dynamics = facts.sink_facts(
-        outcome.seen.mass, trajectories.masked, trajectories.timesteps, spec.sinks
-    )
+def make_report(outcome: Outcome) -> tuple[Report, SinkArrays]:
+    """The document, and the arrays that its plots are drawn from."""
+    spec, judged, removed = outcome.spec, outcome.judged, outcome.removed
+    shared, arrays = _shared_parts(outcome)
     report = Report(
-        job=spec.model_dump(mode="json"),
-        model=_model_facts(outcome),
+        **shared,
         recipe=facts.recipe_facts(outcome.recipe, spec.recipe),
-        plan=Cost(
+        sparsity=facts.sparsity_facts(removed.matrices, removed.shares, removed.unreached),
+        quality=_quality(outcome),
+        speed=facts.speed_facts(judged.timing, spec.pattern) if judged.timing else None,
+        seeds={"calibration": spec.calibration.seed, "evaluation": spec.evaluation.seed},
+        warnings=_warnings(outcome),
+    )
+    return report, arrays
+
+
+def analysis_report(analysed: Analysed) -> tuple[AnalysisReport, SinkArrays]:
+    """The document of a run that only watched, and the arrays that its plots are drawn from."""
+    shared, arrays = _shared_parts(analysed)
+    report = AnalysisReport(
+        **shared,
+        seeds={"calibration": analysed.spec.calibration.seed},
+        warnings=list(analysed.loaded.prepared.warnings),
+    )
+    return report, arrays
+
+
+def _shared_parts(run: Analysed) -> tuple[dict[str, Any], SinkArrays]:
+    """What both kinds of report have."""
+    spec, plan, prepared = run.spec, run.plan, run.loaded.prepared
+    trajectories = prepared.trajectories
+    sinks, dynamics = facts.sink_facts(
+        run.seen.mass,
+        trajectories.masked,
+        trajectories.timesteps,
+        spec.sinks,
+        recorded=prepared.recorded,
+    )
+    parts = {
+        "job": spec.model_dump(mode="json"),
+        "model": _model_facts(run),
+        "calibration": facts.calibration_facts(
+            spec.calibration.source, prepared, run.loaded.decoder.family.process
+        ),
+        "plan": Cost(
             peak_bytes=plan.peak_bytes,
             seconds=plan.seconds,
             flops=plan.flops,
             forwards=plan.forwards,
         ),
-        actual=_actual(outcome),
-        sparsity=facts.sparsity_facts(outcome.removed.matrices, outcome.removed.shares),
-        sinks=sinks,
-        quality=_quality(outcome),
-        speed=facts.speed_facts(judged.timing) if judged.timing else None,
-        versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
-        seeds={"calibration": spec.calibration.seed, "evaluation": spec.evaluation.seed},
-        warnings=_warnings(outcome),
+        "actual": _actual(run),
+        "sinks": sinks,
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+    }
+    arrays = SinkArrays.make(
+        mass=run.seen.mass.numpy(),
+        masked=trajectories.masked.numpy(),
+        timesteps=trajectories.timesteps,
+        centroid=dynamics.centroid.numpy(),
+        sink=dynamics.sinks.numpy(),
+        persistence=dynamics.persistence.numpy(),
     )
-    return report, dynamics
+    return parts, arrays
 
 
-def _actual(outcome: Outcome) -> Cost:
-    decoder = outcome.loaded.decoder
+def _actual(run: Analysed) -> Cost:
+    decoder = run.loaded.decoder
     forwards = decoder.block_sequences / decoder.dimensions.blocks
-    positions = outcome.loaded.prepared.trajectories.clean.shape[1]
+    positions = run.loaded.prepared.trajectories.clean.shape[1]
     return Cost(
-        peak_bytes=outcome.peak_bytes,
-        seconds=sum(outcome.seconds.values()),
-        flops=forwards * forward_flops(decoder.dimensions, positions) + outcome.plan.solver_flops,
+        peak_bytes=run.peak_bytes,
+        seconds=sum(run.seconds.values()),
+        flops=forwards * forward_flops(decoder.dimensions, positions) + run.plan.solver_flops,
         forwards=round(forwards),
-        seconds_by_phase=outcome.seconds,
+        seconds_by_phase=run.seconds,
     )
 
 
-def _model_facts(outcome: Outcome) -> ModelFacts:
-    decoder, dimensions = outcome.loaded.decoder, outcome.loaded.decoder.dimensions
+def _model_facts(run: Analysed) -> ModelFacts:
+    decoder, dimensions = run.loaded.decoder, run.loaded.decoder.dimensions
+    experts = dimensions.experts
     return ModelFacts(
-        source=outcome.spec.model.source,
-        revision=outcome.loaded.revision,
+        source=run.spec.model.source,
+        revision=run.loaded.revision,
         family=decoder.family.name,
+        attention=decoder.family.attention,
         parameters=decoder.parameters,
         blocks=dimensions.blocks,
         heads=dimensions.heads,
         context=dimensions.context,
+        experts=experts.count if experts else 0,
+        active_experts=experts.active if experts else 0,
     )
 
 
 def _quality(outcome: Outcome) -> Quality:
     asked, judged = outcome.spec.evaluation, outcome.judged
+    objective = outcome.loaded.decoder.family.objective
     noisy, dense, pruned = judged.noisy, judged.dense, judged.pruned
     if noisy is None or dense is None or pruned is None:
-        return Quality(nelbo=None, agreement=None)
+        return Quality(objective=objective, nelbo=None, agreement=None)
     text = outcome.loaded.prepared.evaluation_text
     return Quality(
+        objective=objective,
         nelbo=facts.nelbo_facts(noisy, dense, pruned, text) if asked.nelbo else None,
         agreement=facts.agreement_facts(noisy, dense, pruned) if asked.agreement else None,
     )

@@ -1,27 +1,34 @@
-"""One job from spec to finished folder: fetch → analyse → prune → evaluate → publish.
+"""One job from spec to finished folder: fetch → analyse → prune → evaluate → publish; or the first
+two alone.
 
 Knows no jobs table, no object store and no web: the command line and the worker's child process
-both call `execute`.
+both call `execute`, and the command line `analyse`.
 """
 
 import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 
 from core import evaluate, machine
-from core.errors import DiskFull, OutOfMemory, OutputExists
+from core.analysis_spec import AnalysisSpec
+from core.calibration.token_file import write_token_file
+from core.errors import BadRequest, DiskFull, OutOfMemory, OutputExists
 from core.models.checkpoint import Checkpoint
 from core.models.intake import take_in
-from core.outcome import Outcome, write_folder
+from core.outcome import Analysed, Outcome, analysis_report, write_folder, write_report
 from core.phases import Phases
 from core.progress import Report
+from core.pruning.probes import probe_sequences
+from core.recipes import METHODS
+from core.report.schema import AnalysisReport
 from core.spec import JobSpec
 from core.stages import (
+    Loaded,
     RunOptions,
     fetch,
     measure,
@@ -30,6 +37,8 @@ from core.stages import (
     share_out,
     watch_sinks,
 )
+
+WATCHING = "watching attention over the trajectory"
 
 
 def execute(spec: JobSpec, out: Path, options: RunOptions, report: Report) -> None:
@@ -42,15 +51,98 @@ def execute(spec: JobSpec, out: Path, options: RunOptions, report: Report) -> No
         ModelError, DataError, BadRequest: the input cannot be used.
         OutOfMemory, DiskFull: the machine is too small; the message says what was needed.
     """
+    with _new_folder(out, replace=options.replace) as partial:
+        _carry_out(spec, partial, options, Phases(report))
+
+
+def analyse(
+    spec: AnalysisSpec,
+    out: Path | None,
+    options: RunOptions,
+    report: Report,
+    *,
+    trajectory: Path | None = None,
+) -> AnalysisReport:
+    """Measure the model's attention sinks, and remove nothing.
+
+    With `out`, the new folder gets report/ and manifest.json, as from `execute`; without, nothing is
+    left. `trajectory` names a token file to save the watched sequences in.
+
+    Raises:
+        As `execute`, and BadRequest for a `trajectory` that could not be read again.
+    """
+    if trajectory is not None:
+        _check_trajectory(trajectory, replace=options.replace)
+    phases = Phases(report)
+    place = nullcontext() if out is None else _new_folder(out, replace=options.replace)
+    with (
+        _named_exhaustion(out or Path(tempfile.gettempdir())),
+        place as partial,
+        tempfile.TemporaryDirectory(prefix=".secateur-", dir=partial) as scratch,
+    ):
+        analysed = _look(spec, Path(scratch), options, phases)
+        with phases.phase("publishing", 0.05, "writing the report"):
+            found, arrays = analysis_report(analysed)
+            if partial is not None:
+                write_report(found, arrays, partial)
+            if trajectory is not None:
+                _save_trajectory(trajectory, analysed.loaded)
+    phases.finish()
+    return found
+
+
+def _check_trajectory(path: Path, *, replace: bool) -> None:
+    """Before anything is computed for it."""
+    if path.suffix != ".safetensors":
+        raise BadRequest(
+            f"{path.name} would not be read as a token file.",
+            remedy="End its name in .safetensors.",
+        )
+    if path.exists() and not (replace and path.is_file()):
+        raise OutputExists(f"{path} exists.", remedy="Choose another file or pass --force.")
+
+
+def _save_trajectory(path: Path, loaded: Loaded) -> None:
+    """Under its name only when complete."""
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as partial:
+        written = Path(partial) / path.name
+        write_token_file(written, loaded.prepared.trajectories)
+        written.replace(path)
+
+
+def _look(spec: AnalysisSpec, scratch: Path, options: RunOptions, phases: Phases) -> Analysed:
+    """The first phases of `execute`, with a recipe that reads no inputs."""
+    recipe, device = METHODS["magnitude"], machine.device(options.device)
+    machine.set_threads(options.threads)
+    with phases.phase("fetching", 0.05, "reading the model"):
+        loaded = fetch(spec.model, spec.calibration, options, device, scratch)
+    plan = plan_run(loaded, recipe, options.memory_budget)
+    with phases.phase("analysing", 0.9, WATCHING):
+        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases)
+    return Analysed(
+        spec=spec,
+        loaded=loaded,
+        plan=plan,
+        seen=seen,
+        seconds=phases.seconds,
+        peak_bytes=machine.peak_bytes(device),
+    )
+
+
+@contextmanager
+def _new_folder(out: Path, *, replace: bool) -> Iterator[Path]:
+    """A folder to write into, which becomes `out` when everything within has succeeded."""
     out = out.absolute()
-    if out.exists() and not options.replace:
+    if out.exists() and not replace:
         raise OutputExists(f"{out} exists.", remedy="Choose another folder or pass --force.")
     with _named_exhaustion(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
         try:
             partial.chmod(0o755)
-            _carry_out(spec, partial, options, Phases(report))
+            yield partial
             _put_in_place(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -95,10 +187,18 @@ def _carry_out(spec: JobSpec, partial: Path, options: RunOptions, phases: Phases
     recipe, device = spec.resolved_recipe, machine.device(options.device)
     machine.set_threads(options.threads)
     with phases.phase("fetching", 0.02, "reading the model"):
-        loaded = fetch(spec, options, device, partial)
-    plan = plan_run(loaded, spec, recipe, options.memory_budget)
-    with phases.phase("analysing", 0.45, "watching attention over the trajectory"):
-        seen = watch_sinks(loaded, spec, recipe, plan, phases)
+        samples = spec.evaluation.samples
+        loaded = fetch(spec.model, spec.calibration, options, device, partial, samples)
+    prepared = loaded.prepared
+    plan = plan_run(
+        loaded,
+        recipe,
+        options.memory_budget,
+        evaluation_sequences=evaluate.sequences(spec.evaluation, prepared, loaded.decoder.family),
+        probe_sequences=probe_sequences(spec.recipe.allocation, len(prepared.trajectories.clean)),
+    )
+    with phases.phase("analysing", 0.45, WATCHING):
+        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases)
     with phases.phase("analysing", 0.05, "sharing out sparsity"):
         targets = share_out(loaded, spec, plan, phases)
     with phases.phase("pruning", 0.1, "measuring inputs"):
@@ -111,7 +211,7 @@ def _carry_out(spec: JobSpec, partial: Path, options: RunOptions, phases: Phases
             loaded.decoder,
             dense=loaded.checkpoint,
             pruned=Checkpoint(take_in(model)),
-            prepared=loaded.prepared,
+            prepared=prepared,
             spec=spec,
             group=plan.group,
             watch=phases.step,

@@ -203,20 +203,33 @@ def _with_implied_sparsity(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def refuse_unavailable(spec: JobSpec) -> None:
     """Raise NotAvailable for the first thing this version does not do: nothing is ever ignored."""
-    calibration = spec.calibration
-    refusals = {
-        f"pattern {spec.pattern}": spec.pattern.startswith("structured"),
-        f"output.dtype {spec.output.dtype}": spec.output.dtype != "keep",
-        "output.packed": spec.output.packed,
-        "output.max_shard_bytes (the input's shards are kept)": spec.output.max_shard_bytes
-        != Output().max_shard_bytes,
-        "model.revision of a folder": spec.model.revision != "main",
-        "webhook": spec.webhook is not None,
-        f"model source {spec.model.source.split(':')[0]}": spec.model.source.startswith(
-            ("hf://", "s3://")
-        ),
-        "calibration source s3": calibration.source.startswith("s3://"),
-    }
+    _refuse(
+        {
+            f"pattern {spec.pattern}": spec.pattern.startswith("structured"),
+            f"output.dtype {spec.output.dtype}": spec.output.dtype != "keep",
+            "output.packed": spec.output.packed,
+            "output.max_shard_bytes (the input's shards are kept)": spec.output.max_shard_bytes
+            != Output().max_shard_bytes,
+            "webhook": spec.webhook is not None,
+        }
+    )
+    refuse_sources(spec.model, spec.calibration)
+
+
+def refuse_sources(model: ModelRef, calibration: Calibration) -> None:
+    """Raise NotAvailable for a model or a text from where this version does not read."""
+    _refuse(
+        {
+            "model.revision of a folder": model.revision != "main",
+            f"model source {model.source.split(':')[0]}": model.source.startswith(
+                ("hf://", "s3://")
+            ),
+            "calibration source s3": calibration.source.startswith("s3://"),
+        }
+    )
+
+
+def _refuse(refusals: Mapping[str, bool]) -> None:
     for what, refused in refusals.items():
         if refused:
             raise NotAvailable(what)

@@ -7,8 +7,9 @@ from time import perf_counter
 
 import torch
 
-from core import evaluate, machine
+from core import machine
 from core.calibration.prepare import Prepared, prepare
+from core.calibration_spec import Calibration
 from core.errors import InvalidSpec
 from core.evaluation import speed
 from core.hub import Hub
@@ -25,12 +26,11 @@ from core.pruning.observe import (
     observe,
 )
 from core.pruning.plan import Plan, Workload, forward_flops, make_plan
-from core.pruning.probes import probe_sequences
 from core.pruning.statistics import Statistic, statistic_of
 from core.pruning.targets import Targets, make_targets
 from core.recipes import Recipe
 from core.sources import Roots, model_folder, text_source
-from core.spec import JobSpec
+from core.spec import JobSpec, ModelRef, Sinks
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +77,27 @@ class Removed:
             self.unreached.append(name)
 
 
-def fetch(spec: JobSpec, options: RunOptions, device: torch.device, scratch: Path) -> Loaded:
+def fetch(
+    model: ModelRef,
+    calibration: Calibration,
+    options: RunOptions,
+    device: torch.device,
+    scratch: Path,
+    evaluation_samples: int = 0,
+) -> Loaded:
     """Read model and calibration source; `scratch` is a folder for what has to be downloaded."""
-    source = model_folder(spec.model.source, options.model_roots)
+    source = model_folder(model.source, options.model_roots)
     checkpoint = Checkpoint(take_in(source))
     decoder = load(checkpoint, device)
     prepared = prepare(
-        spec.calibration,
-        text_source(spec.calibration.source, options.model_roots),
+        calibration,
+        text_source(calibration.source, options.model_roots),
         source,
         decoder.family,
         decoder.dimensions,
-        spec.evaluation.samples,
+        evaluation_samples,
         Hub(scratch, options.hub_cache),
     )
-    _check_timesteps(spec.resolved_recipe, prepared)
     return Loaded(checkpoint, decoder, content_revision(checkpoint.intake), prepared)
 
 
@@ -104,9 +110,17 @@ def _check_timesteps(recipe: Recipe, prepared: Prepared) -> None:
         )
 
 
-def plan_run(loaded: Loaded, spec: JobSpec, recipe: Recipe, budget: int | None) -> Plan:
+def plan_run(
+    loaded: Loaded,
+    recipe: Recipe,
+    budget: int | None,
+    *,
+    evaluation_sequences: int = 0,
+    probe_sequences: int = 0,
+) -> Plan:
     """What the run will take, timed on one group of its own sequences."""
     decoder, prepared = loaded.decoder, loaded.prepared
+    _check_timesteps(recipe, prepared)
     samples, timesteps, positions = prepared.trajectories.noised.shape
     weight_bytes = decoder.weight_bytes
     work = Workload(
@@ -116,8 +130,8 @@ def plan_run(loaded: Loaded, spec: JobSpec, recipe: Recipe, budget: int | None) 
         samples=samples,
         timesteps=timesteps,
         positions=positions,
-        evaluation_sequences=evaluate.sequences(spec.evaluation, prepared, decoder.family),
-        probe_sequences=probe_sequences(spec.recipe.allocation, samples),
+        evaluation_sequences=evaluation_sequences,
+        probe_sequences=probe_sequences,
         inputs=_widest_inputs(decoder),
     )
     plan = make_plan(
@@ -145,13 +159,13 @@ def _widest_inputs(decoder: Decoder) -> tuple[tuple[int, int], ...]:
 
 
 def watch_sinks(
-    loaded: Loaded, spec: JobSpec, recipe: Recipe, plan: Plan, phases: Phases
+    loaded: Loaded, sinks: Sinks, recipe: Recipe, plan: Plan, phases: Phases
 ) -> Observation:
     """Attention mass on every timestep; with it the recipe's statistics, where the plan holds inputs."""
     return observe(
         loaded.decoder,
         loaded.prepared.trajectories,
-        spec.sinks,
+        sinks,
         held_for=recipe if plan.hold_inputs else None,
         group=plan.group,
         watch=phases.step,

@@ -6,6 +6,8 @@ import numpy as np
 
 from core.report.schema import (
     Agreement,
+    AnalysisReport,
+    CalibrationFacts,
     Cost,
     LayerSinks,
     MatrixSparsity,
@@ -83,11 +85,13 @@ def report_for(arrays: SinkArrays, **changes: Any) -> Report:
             source="example:verse-dlm",
             revision="sha256:" + "0123456789abcdef" * 4,
             family="llada",
+            attention="bidirectional",
             parameters=2_713_344,
             blocks=arrays.mass.shape[2],
             heads=HEADS,
             context=arrays.mass.shape[3],
         ),
+        "calibration": calibration(arrays),
         "recipe": {
             "score": "wanda",
             "inputs": "noised",
@@ -119,6 +123,28 @@ def report_for(arrays: SinkArrays, **changes: Any) -> Report:
     return Report(**{**parts, **changes})
 
 
+def analysis_for(arrays: SinkArrays, **changes: Any) -> AnalysisReport:
+    """An analysis that belongs to `arrays`; `changes` replace its parts."""
+    pruned = report_for(arrays).model_dump()
+    parts = {name: pruned[name] for name in AnalysisReport.model_fields if name in pruned}
+    for absent in ("kind", "recipe", "sparsity", "quality", "speed"):
+        del parts[absent]
+    job = {name: pruned["job"][name] for name in ("model", "sinks")}
+    return AnalysisReport.model_validate({**parts, "job": job, **changes})
+
+
+def calibration(arrays: SinkArrays) -> CalibrationFacts:
+    return CalibrationFacts(
+        source="builtin:plain-text",
+        revision=None,
+        process="llada",
+        replaces=False,
+        timesteps=arrays.timesteps.tolist(),
+        corrupted=arrays.masked.mean((0, 2)).tolist(),
+        weights=[1.0] * len(arrays.timesteps),
+    )
+
+
 def nelbo(difference: float = 0.1234, stderr: float = 0.0042) -> Nelbo:
     return Nelbo(
         dense=1.5432,
@@ -133,6 +159,24 @@ def nelbo(difference: float = 0.1234, stderr: float = 0.0042) -> Nelbo:
         samples=32,
         text="builtin:plain-text, the held-out part that calibration never saw",
     )
+
+
+def expert_sparsity(layers: int, experts: int) -> SparsityFacts:
+    """A dense block and blocks of experts, as LLaDA2 names them; each expert loses one more."""
+    names = {"attention.query_key_value": 0, "attention.dense": 0}
+    ways = ("gate_proj", "up_proj", "down_proj")
+    matrices = {}
+    for layer in range(layers):
+        within = names | {f"mlp.{way}": 0 for way in ways}
+        if layer:
+            within = names | {f"mlp.shared_experts.{way}": 0 for way in ways}
+            within |= {f"mlp.experts.{e}.{way}": e for e in range(experts) for way in ways}
+        for name, more in within.items():
+            removed = 500 + more
+            matrices[f"model.layers.{layer}.{name}.weight"] = MatrixSparsity(
+                shape=(10, 100), removed=removed, fraction=removed / 1000
+            )
+    return SparsityFacts(overall=0.5, matrices=matrices)
 
 
 def sparsity(layers: int) -> SparsityFacts:

@@ -18,6 +18,7 @@ from core.errors import BadTokenFile, InvalidSpec, TextTooShort
 from core.hub import Hub
 from core.models.families import Dimensions, Family
 from core.sources import BuiltinText, HubDataset, LocalFile, TextSource
+from core.spec import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Prepared:
     warnings: tuple[str, ...]
     source_revision: str | None = None
     """The commit of the data set that was read; None where the source has no revisions."""
+    recorded: bool = False
+    """Whether the trajectory is a recorded one, for which no noise was drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Asked:
     family: Family
     dimensions: Dimensions
     evaluation_samples: int
+    """Sequences that models are judged on; 0 where none is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,9 @@ def _from_text(asked: Asked, files: Files) -> Prepared:
     length, warnings = _length(asked)
     tokenizer = text.load_tokenizer(asked.model_folder)
     windows = calibration.samples + asked.evaluation_samples
-    enough = text.tokens_to_read(windows, length - len(tokenizer.start))
+    # What is drawn depends on how much is read, and must be the same where nothing is judged.
+    usual = calibration.samples + (asked.evaluation_samples or Evaluation().samples)
+    enough = text.tokens_to_read(usual, length - len(tokenizer.start))
     tokens = tokenizer.encode_up_to(
         enough, chain.from_iterable(read_documents(path) for path in files.paths)
     )
@@ -148,7 +154,7 @@ def _from_tokens(asked: Asked, files: Files) -> Prepared:
     clean, spare = tokens.input_ids[:used], tokens.input_ids[used : used + asked.evaluation_samples]
     named = "rows of the token file that calibration did not see"
     warnings: tuple[str, ...] = ()
-    if len(spare) < 2:
+    if len(spare) < min(2, asked.evaluation_samples):
         spare = tokens.input_ids[: asked.evaluation_samples]
         named = "the calibration rows of the token file"
         warnings = ("quality was measured on calibration tokens: the token file has no others",)
@@ -159,7 +165,8 @@ def _from_tokens(asked: Asked, files: Files) -> Prepared:
             clean, tokens.noised[:used], calibration, dimensions.mask_token
         )
         warnings += labels
-    return Prepared(trajectories, spare, named, warnings, files.revision)
+    recorded = tokens.noised is not None
+    return Prepared(trajectories, spare, named, warnings, files.revision, recorded)
 
 
 def _length(asked: Asked) -> tuple[int, tuple[str, ...]]:

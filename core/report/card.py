@@ -4,10 +4,9 @@ import json
 import re
 from collections.abc import Sequence
 
-from core.report import words
+from core.report import meanings, words
+from core.report.noise_words import watched_rows
 from core.report.schema import Report
-
-DIFFUSION_FAMILIES = ("llada", "dream")
 
 COUNT_ZEROS = """\
 ```python
@@ -32,10 +31,12 @@ def model_card(report: Report) -> str:
         "## What was done",
         (
             f"The weights of {_code(report.model.source)} (revision {_code(report.model.revision)}) were"
-            f" pruned with {_code(str(report.job.get('method')))}, pattern"
-            f" {_code(str(report.job.get('pattern')))}. Only the linear layers of the"
-            f" {report.model.blocks} blocks were touched; embeddings, norms, biases, the output head and"
-            " every other file are those of the original. Nothing was trained or fine-tuned afterwards."
+            f" pruned with {_code(str(report.job.get('method')))} ({meanings.method_meaning(report)}),"
+            f" pattern {_code(meanings.pattern_of(report))}. Only linear layers of its"
+            f" {words.plural(report.model.blocks, 'block')} were touched:"
+            f" {meanings.untouched(report)} are those of the original, and so is every file beside the"
+            f" weights except this card. {meanings.kept_weights(report)} Nothing was trained or"
+            " fine-tuned afterwards."
         ),
         _table(("setting", "value"), _recipe(report)),
         "## What it cost",
@@ -59,7 +60,7 @@ def model_card(report: Report) -> str:
 def _front_matter(report: Report) -> str:
     """Strings are written as JSON, which is YAML too, so that none can end the block."""
     tags = ["pruned", "sparse", "secateur", str(report.job.get("method", ""))]
-    if report.model.family.lower() in DIFFUSION_FAMILIES:
+    if report.model.attention != "causal":
         tags.append("diffusion-language-model")
     base = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)", report.model.source)
     origin = [f"base_model: {json.dumps(base[1])}"] if base else []
@@ -72,19 +73,23 @@ def _name(report: Report) -> str:
 
 
 def _recipe(report: Report) -> list[tuple[str, str]]:
-    rows = [(name, _code(value)) for name, value in report.recipe.items() if value is not None]
-    calibration = report.job.get("calibration")
-    if isinstance(calibration, dict):
-        named = ("source", "samples", "sequence_length")
-        rows += [
-            (f"calibration {n}", _code(str(calibration[n]))) for n in named if n in calibration
-        ]
+    rows = [
+        (name, f"{_code(value)}{f': {meaning}' if meaning else ''}")
+        for name, value, meaning in meanings.recipe_rows(report)
+    ]
+    pattern = meanings.pattern_of(report)
+    rows.append(("pattern", f"{_code(pattern)}: {meanings.pattern_meaning(pattern)}"))
+    rows += [(f"calibration: {name}", _plain(value)) for name, value in watched_rows(report)]
     rows += [(f"{name} seed", _code(str(seed))) for name, seed in report.seeds.items()]
     return [*rows, ("weights removed", words.percent(report.sparsity.overall, 2))]
 
 
 def _cost(report: Report) -> str:
-    nelbo, agreement = report.quality.nelbo, report.quality.agreement
+    nelbo, agreement, loss = (
+        report.quality.nelbo,
+        report.quality.agreement,
+        meanings.loss_of(report),
+    )
     if nelbo is None:
         return "The loss was not measured."
     rows = [
@@ -96,13 +101,13 @@ def _cost(report: Report) -> str:
          words.errors_text(nelbo)),
     ]  # fmt: skip
     text = (
-        f"Bound on the negative log-likelihood in nats per token, {nelbo.samples} samples of"
-        f" {_plain(nelbo.text)}, ± standard error; both models saw the same masks.\n\n"
-        + _table(("", "nats per token", "perplexity, at most"), rows)
+        f"{loss.name} in nats per token, {words.plural(nelbo.samples, 'sample')} of"
+        f" {_plain(nelbo.text)}, ± standard error; {loss.shared}.\n\n"
+        + _table(("", "nats per token", loss.perplexity), rows)
     )
     if agreement is not None:
         text += (
-            f"\n\nAt {words.percent(agreement.top1)} of {agreement.positions:,} masked positions the"
+            f"\n\nAt {words.percent(agreement.top1)} of {agreement.positions:,} {loss.positions} the"
             " pruned model's first choice is the dense model's."
         )
     return text
@@ -110,10 +115,7 @@ def _cost(report: Report) -> str:
 
 def _notes(report: Report) -> str:
     notes = [
-        (
-            "Unstructured zeros save neither memory nor time in themselves: this checkpoint is as large"
-            " as the original and runs at its speed."
-        ),
+        meanings.saves(meanings.pattern_of(report)),
         "Cost was measured on one text at most; other tasks may suffer more.",
         "The licence of the original model applies; it is not repeated here.",
         *report.warnings,

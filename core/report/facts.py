@@ -1,14 +1,19 @@
 """From measurements to the parts of the report."""
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from core.calibration.noise import ProcessName
+from core.calibration.prepare import Prepared
 from core.evaluation.nelbo import Estimate, Judgement, NoisyTokens, agreement
 from core.evaluation.speed import Timing
 from core.recipes import Recipe
+from core.report import meanings
 from core.report.schema import (
     Agreement,
+    CalibrationFacts,
     LayerSinks,
     MatrixSparsity,
     Mean,
@@ -20,11 +25,6 @@ from core.report.schema import (
 from core.sinks.statistics import SinkDynamics, summarise
 from core.spec import RecipeSpec, Sinks
 
-UNSTRUCTURED_NOTE = (
-    "Unstructured zeros are stored and multiplied like other numbers: "
-    "the pruned checkpoint has the dense one's size and speed."
-)
-
 
 def mean_of(values: Tensor) -> Mean:
     mean, stderr = summarise(values)
@@ -32,14 +32,19 @@ def mean_of(values: Tensor) -> Mean:
 
 
 def sink_facts(
-    mass: Tensor, masked: Tensor, timesteps: tuple[int, ...], sinks: Sinks
+    mass: Tensor,
+    masked: Tensor,
+    timesteps: tuple[int, ...],
+    sinks: Sinks,
+    *,
+    recorded: bool = False,
 ) -> tuple[SinkFacts, SinkDynamics]:
     """Statistics of mass (samples, timesteps, blocks, positions) and masked (samples, timesteps,
     positions), over all blocks together and for each."""
     dynamics = SinkDynamics.of(mass.sum(2), sinks.threshold_std)
     stable = dynamics.stable_share(sinks.stable_persistence)
     facts = SinkFacts(
-        trajectory="forward-noise",
+        trajectory="recorded" if recorded else "forward-noise",
         samples=mass.shape[0],
         timesteps=list(timesteps),
         positions=mass.shape[-1],
@@ -72,6 +77,20 @@ def _layer_sinks(layer: int, dynamics: SinkDynamics) -> LayerSinks:
     )
 
 
+def calibration_facts(source: str, prepared: Prepared, process: ProcessName) -> CalibrationFacts:
+    """What was watched, from what the source turned out to be."""
+    trajectories = prepared.trajectories
+    return CalibrationFacts(
+        source=source,
+        revision=prepared.source_revision,
+        process="recorded" if prepared.recorded else process,
+        replaces=process == "uniform",
+        timesteps=list(trajectories.timesteps),
+        corrupted=trajectories.masked.double().mean((0, 2)).tolist(),
+        weights=trajectories.weights.double().mean(0).tolist(),
+    )
+
+
 def recipe_facts(recipe: Recipe, asked: RecipeSpec) -> dict[str, str | None]:
     """What was done, method by its columns, in words that a table can show."""
     facts: dict[str, str | None] = {
@@ -82,15 +101,22 @@ def recipe_facts(recipe: Recipe, asked: RecipeSpec) -> dict[str, str | None]:
     }
     allocation = asked.allocation
     facts["allocation"] = allocation if isinstance(allocation, str) else "explicit"
+    if allocation == "owl":
+        facts["outlier_threshold"] = f"{asked.outlier_threshold:g}"
+    if allocation in ("owl", "early-sparser", "sensitivity"):
+        facts["allocation_spread"] = f"{asked.allocation_spread:g}"
     if recipe.score == "sparsegpt":
         facts["damping"] = f"{asked.damping:g}"
     return facts
 
 
 def sparsity_facts(
-    removed: dict[str, tuple[tuple[int, int], int]], shares: tuple[float, ...] | None = None
+    removed: dict[str, tuple[tuple[int, int], int]],
+    shares: tuple[float, ...] | None = None,
+    unreached: Sequence[str] = (),
 ) -> SparsityFacts:
-    """From tensor name → (shape, removed entries), and each block's share if they differ."""
+    """From tensor name → (shape, removed entries), each block's share if they differ, and what no
+    calibration token reached."""
     matrices = {
         name: MatrixSparsity(shape=shape, removed=count, fraction=count / (shape[0] * shape[1]))
         for name, (shape, count) in removed.items()
@@ -100,6 +126,7 @@ def sparsity_facts(
         overall=sum(m.removed for m in matrices.values()) / total,
         matrices=matrices,
         blocks=None if shares is None else list(shares),
+        unreached=list(unreached),
     )
 
 
@@ -127,11 +154,11 @@ def agreement_facts(noisy: NoisyTokens, dense: Judgement, pruned: Judgement) -> 
     return Agreement(top1=same.mean, stderr=same.stderr, positions=int(noisy.masked.sum()))
 
 
-def speed_facts(timing: Timing) -> Speed:
+def speed_facts(timing: Timing, pattern: str) -> Speed:
     return Speed(
         dense_seconds=timing.dense_seconds,
         pruned_seconds=timing.pruned_seconds,
         ratio=timing.dense_seconds / timing.pruned_seconds,
         runs=timing.runs,
-        note=UNSTRUCTURED_NOTE,
+        note=meanings.speed_note(pattern),
     )

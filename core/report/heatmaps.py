@@ -96,8 +96,8 @@ def mark_sinks(axes: Axes, arrays: SinkArrays, sample: int, size: float) -> None
         )
 
 
-def masked_axis(axes: Axes, arrays: SinkArrays, sample: int) -> None:
-    """How much of the text is masked at each timestep, on the right."""
+def masked_axis(axes: Axes, arrays: SinkArrays, sample: int, label: str) -> None:
+    """How much of the text is corrupted at each timestep, on the right."""
     share = arrays.masked[sample].mean(-1)
     steps = tick_rows(len(share), 6)
     right = axes.secondary_yaxis("right")
@@ -105,7 +105,7 @@ def masked_axis(axes: Axes, arrays: SinkArrays, sample: int) -> None:
         [len(share) - 1 - i for i in steps], [f"{100 * share[i]:.0f} %" for i in steps]
     )
     right.spines[:].set_visible(False)
-    right.set_ylabel("masked share of the text")
+    right.set_ylabel(label)
 
 
 def color_bar(figure: Figure, image: AxesImage, norm: LogNorm, axes: list[Axes]) -> None:

@@ -1,7 +1,6 @@
 """Which plots the report has, and what each shows."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
@@ -11,21 +10,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from core.report import heatmaps, words
+from core.report import heatmaps
+from core.report.block_plots import block_plots, whole_ticks
 from core.report.figures import ACCENT, SECOND, Plot, new_figure, quiet
-from core.report.schema import LayerSinks, Mean, Report
+from core.report.noise_words import corrupted, corrupts
+from core.report.schema import AnyReport, CalibrationFacts
 from core.report.sinks_file import SinkArrays
 
 MAX_PATHS = 150
 
 
-def all_plots(report: Report, arrays: SinkArrays) -> list[Plot]:
+def all_plots(report: AnyReport, arrays: SinkArrays) -> list[Plot]:
     """Plots in the page's order. What the data cannot fill is left out: the page says so in words."""
     samples = chosen_samples(arrays.centroid)
-    plots = [_mass(arrays, samples[0]), _panels(arrays, samples)]
-    if np.isfinite(arrays.centroid).any():
-        plots += [_centroids(arrays, samples[0]), _persistence(report, arrays)]
-    return plots + _by_block(report)
+    plots = [_mass(report.calibration, arrays, samples[0]), _panels(arrays, samples)]
+    if np.isfinite(arrays.centroid).any() and len(arrays.timesteps) > 1:
+        plots += [_centroids(report.calibration, arrays, samples[0]), _persistence(report, arrays)]
+    return plots + block_plots(report)
 
 
 def chosen_samples(centroid: NDArray[np.floating[Any]]) -> list[int]:
@@ -45,7 +46,7 @@ def _variance(path: NDArray[np.float64]) -> float | None:
     return float(np.var(seen)) if len(seen) else None
 
 
-def _mass(arrays: SinkArrays, sample: int) -> Plot:
+def _mass(facts: CalibrationFacts, arrays: SinkArrays, sample: int) -> Plot:
     def draw(width: float) -> Figure:
         figure = new_figure(width, min(5.6, max(3.0, 2.0 + 0.24 * len(arrays.timesteps))))
         axes = figure.subplots()
@@ -53,31 +54,66 @@ def _mass(arrays: SinkArrays, sample: int) -> Plot:
         norm = heatmaps.color_scale([relative])
         image = heatmaps.heatmap(axes, arrays, relative, norm, heatmaps.MAX_COLUMNS)
         heatmaps.mark_sinks(axes, arrays, sample, 40)
-        heatmaps.masked_axis(axes, arrays, sample)
+        if corrupts(facts):
+            heatmaps.masked_axis(axes, arrays, sample, _share_label(facts))
         axes.set_xlabel("position in the text (tokens)")
         axes.set_ylabel("timestep t")
         heatmaps.color_bar(figure, image, norm, [axes])
         return figure
 
-    marks = (
-        "Rings are sinks, the white line is their centroid: upright where they stay put, bent where"
-        " they drift."
-        if arrays.sink[sample].any()
-        else "No position stands out far enough to be called a sink."
-    )
     which = ", whose sinks drift as much as the median sample's" if len(arrays.mass) > 2 else ""
-    pooled = math.ceil(arrays.mass.shape[-1] / heatmaps.MAX_COLUMNS)
-    note = (
-        f" Each column shows the highest of {pooled} neighbouring positions." if pooled > 1 else ""
-    )
+    if not arrays.sink[sample].any() or len(arrays.timesteps) < 2:
+        which = ""
     return Plot(
         name="mass",
-        title="Where attention goes as noise becomes text",
-        caption=f"Sample {sample}{which if arrays.sink.any() else ''}; all heads and blocks together."
-        f" The top row is the noisiest; writing runs downwards. {marks}{note}",
+        title=_mass_title(facts),
+        caption=f"Sample {sample}{which}; all heads and blocks together.{_time_note(facts)}"
+        f" {_marks_note(arrays, sample)}{_pooled_note(arrays)}",
         draw=draw,
         wide=True,
     )
+
+
+def _share_label(facts: CalibrationFacts) -> str:
+    return f"{corrupted(facts)} share of the text"
+
+
+def _mass_title(facts: CalibrationFacts) -> str:
+    if len(facts.timesteps) < 2:
+        return "Where attention goes"
+    if facts.process == "recorded":
+        return "Where attention goes, timestep by timestep"
+    if facts.replaces:
+        return "Where attention goes as noise gives way to text"
+    return "Where attention goes as noise becomes text"
+
+
+def _time_note(facts: CalibrationFacts) -> str:
+    """Which way time runs in the picture."""
+    if len(facts.timesteps) < 2:
+        return ""
+    if facts.process == "recorded":
+        return " The last recorded timestep is on top."
+    below = "the text clears downwards" if facts.replaces else "writing runs downwards"
+    return f" The top row is the noisiest; {below}."
+
+
+def _marks_note(arrays: SinkArrays, sample: int) -> str:
+    if not arrays.sink[sample].any():
+        return "No position stands out far enough to be called a sink."
+    if len(arrays.timesteps) < 2:
+        return "Rings are sinks, the cross is their centroid."
+    return (
+        "Rings are sinks, the white line is their centroid: upright where they stay put, bent where"
+        " they drift."
+    )
+
+
+def _pooled_note(arrays: SinkArrays) -> str:
+    pooled = math.ceil(arrays.mass.shape[-1] / heatmaps.MAX_COLUMNS)
+    if pooled < 2:
+        return ""
+    return f" Each column shows the highest of {pooled} neighbouring positions."
 
 
 def _panels(arrays: SinkArrays, samples: list[int]) -> Plot:
@@ -107,8 +143,10 @@ def _panels(arrays: SinkArrays, samples: list[int]) -> Plot:
         return figure
 
     marked = "; sinks and their centroid are marked where all blocks are added up"
-    calm = ", from the calmest to the liveliest" if arrays.sink.any() else ""
-    more = f" Then all blocks together in other samples{calm}." if others else ""
+    drifting = arrays.sink.any() and len(arrays.timesteps) > 1
+    calm = ", from the calmest to the liveliest" if drifting and len(others) > 1 else ""
+    which = "other samples" if len(others) > 1 else "another sample"
+    more = f" Then all blocks together in {which}{calm}." if others else ""
     return Plot(
         name="mass-by-block-and-sample",
         title="The same by depth, and in other samples",
@@ -126,15 +164,7 @@ def _label_outside(axes: Axes, *, left: bool, below: bool) -> None:
     axes.set_xlabel("position (tokens)" if below else "")
 
 
-def _whole_ticks(axes: Axes, values: list[int]) -> None:
-    """Ticks on whole numbers only, also where there are fewer values than ticks."""
-    if len(values) <= 6:
-        axes.set_xticks(values)
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-
-
-def _centroids(arrays: SinkArrays, sample: int) -> Plot:
+def _centroids(facts: CalibrationFacts, arrays: SinkArrays, sample: int) -> Plot:
     paths, steps, positions = arrays.centroid, arrays.timesteps, arrays.mass.shape[-1]
     drawn = np.linspace(0, len(paths) - 1, min(len(paths), MAX_PATHS)).round().astype(int)
 
@@ -144,20 +174,20 @@ def _centroids(arrays: SinkArrays, sample: int) -> Plot:
         ink, faint = mpl.rcParams["text.color"], min(0.6, max(0.15, 5 / len(drawn)))
         for i in drawn:
             # A timestep between two without a sink is on no line: only a dot shows it.
-            dot = "" if np.isfinite(paths[i]).all() and len(steps) > 1 else "."
+            dot = "" if np.isfinite(paths[i]).all() else "."
             axes.plot(steps, paths[i], color=ink, alpha=faint, linewidth=0.9, marker=dot)
         axes.plot(steps, paths[sample], color=ACCENT, linewidth=2.4, marker="o", markersize=4.5)
         axes.set_ylim(-0.03 * positions, 1.03 * positions)
         axes.set_xlabel("timestep t")
         axes.set_ylabel("centroid of the sinks (position)")
-        _whole_ticks(axes, steps.tolist())
+        whole_ticks(axes, steps.tolist())
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         quiet(axes)
-        ticks = heatmaps.tick_rows(len(steps), 6)
-        share = arrays.masked.mean((0, 2))
-        top = axes.secondary_xaxis("top")
-        top.set_xticks(steps[ticks], [f"{100 * share[i]:.0f} %" for i in ticks])
-        top.set_xlabel("masked share of the text")
+        if corrupts(facts):
+            ticks = heatmaps.tick_rows(len(steps), 6)
+            top = axes.secondary_xaxis("top")
+            top.set_xticks(steps[ticks], [f"{100 * facts.corrupted[i]:.0f} %" for i in ticks])
+            top.set_xlabel(_share_label(facts))
         return figure
 
     shown = "each sample" if len(drawn) == len(paths) else f"{len(drawn)} of {len(paths)} samples"
@@ -172,7 +202,7 @@ def _centroids(arrays: SinkArrays, sample: int) -> Plot:
     )
 
 
-def _persistence(report: Report, arrays: SinkArrays) -> Plot:
+def _persistence(report: AnyReport, arrays: SinkArrays) -> Plot:
     stable = float(report.job.get("sinks", {}).get("stable_persistence", 0.8))
     steps, samples = len(arrays.timesteps), len(arrays.sink)
     times = arrays.sink.sum(1).ravel()
@@ -200,68 +230,3 @@ def _persistence(report: Report, arrays: SinkArrays) -> Plot:
         draw=draw,
         wide=False,
     )
-
-
-def _by_block(report: Report) -> list[Plot]:
-    plots = [
-        _block_plot(
-            report.sinks.per_layer,
-            lambda layer: layer.spatial_variance,
-            name="spatial-variance",
-            title="How unevenly attention is spread, by block",
-            quantity="spatial variance",
-            caption="Variance over positions of the share of attention that each receives, averaged"
-            " over timesteps. Higher: fewer positions take more. Bars: ± one standard error over"
-            " samples.",
-        ),
-        _block_plot(
-            report.sinks.per_layer,
-            lambda layer: layer.temporal_variance_relative,
-            name="temporal-variance",
-            title="How far sinks drift, by block",
-            quantity="temporal variance",
-            caption="Variance over timesteps of the sinks' centroid, as a share of the length"
-            " (squared). Higher: sinks move more. Bars: ± one standard error over samples.",
-        ),
-    ]
-    return [plot for plot in plots if plot is not None]
-
-
-def _block_plot(
-    layers: list[LayerSinks],
-    value: Callable[[LayerSinks], Mean],
-    *,
-    name: str,
-    title: str,
-    quantity: str,
-    caption: str,
-) -> Plot | None:
-    known = [(layer.layer, value(layer)) for layer in layers]
-    points = [(block, v.mean, v.stderr or 0.0) for block, v in known if v.mean is not None]
-    if not points:
-        return None
-    blocks, means, errors = (np.array(column) for column in zip(*points, strict=True))
-    largest = float(means.max())
-    exponent = math.floor(math.log10(largest)) if largest > 0 else 0
-    unit = f" (10$^{{{exponent}}}$)" if exponent else ""
-
-    def draw(width: float) -> Figure:
-        figure = new_figure(width, 3.0)
-        axes = figure.subplots()
-        scale, crowded = 10.0**-exponent, len(points) > 24
-        axes.errorbar(
-            blocks, means * scale, errors * scale,
-            color=SECOND, marker="o", linewidth=1.3, elinewidth=1.0,
-            markersize=2 if crowded else 4, capsize=0 if crowded else 2.5,
-        )  # fmt: skip
-        axes.set_ylim(bottom=0)
-        axes.set_xlim(-0.5, len(layers) - 0.5)
-        axes.set_xlabel("block (0 is next to the input)")
-        axes.set_ylabel(quantity + unit)
-        _whole_ticks(axes, list(range(len(layers))))
-        quiet(axes)
-        return figure
-
-    missing = len(layers) - len(points)
-    note = f" {words.plural(missing, 'block')} without sinks left out." if missing else ""
-    return Plot(name=name, title=title, caption=caption + note, draw=draw, wide=False)

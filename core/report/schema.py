@@ -4,6 +4,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.models.families.base import Attention
+
+Objective = Literal["nelbo", "likelihood"]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -20,10 +24,35 @@ class ModelFacts(_Part):
     source: str
     revision: str = Field(description="hub commit, or sha256:… over the checkpoint's files")
     family: str
+    attention: Attention = Field(description="causal for models that write from left to right")
     parameters: int
     blocks: int
     heads: int
     context: int
+    experts: int = Field(default=0, description="in each block that has a mixture of them")
+    active_experts: int = Field(default=0, description="of these, how many each token goes through")
+
+
+class CalibrationFacts(_Part):
+    """The sequences that the model was watched on, as they turned out to be."""
+
+    source: str
+    revision: str | None = Field(
+        description="commit of the data set; None where the source has no revisions"
+    )
+    process: Literal["llada", "dream", "uniform", "recorded"] = Field(
+        description="what noised the text; recorded: a token file held the noised sequences"
+    )
+    replaces: bool = Field(
+        description="whether corrupted positions hold other tokens instead of the mask token"
+    )
+    timesteps: list[int] = Field(description="0 is the clean text")
+    corrupted: list[float] = Field(
+        description="at each timestep, the mean share of positions that were corrupted"
+    )
+    weights: list[float] = Field(
+        description="at each timestep, what it counts for in statistics, mean over samples"
+    )
 
 
 class Cost(_Part):
@@ -48,6 +77,9 @@ class SparsityFacts(_Part):
     blocks: list[float] | None = Field(
         default=None, description="each block's share, where an allocation handed them out"
     )
+    unreached: list[str] = Field(
+        default=[], description="experts' matrices that no calibration token reached"
+    )
 
 
 class LayerSinks(_Part):
@@ -61,7 +93,7 @@ class LayerSinks(_Part):
 class SinkFacts(_Part):
     """Attention-sink statistics on one trajectory; formulas in docs/methods.md."""
 
-    trajectory: Literal["forward-noise"]
+    trajectory: Literal["forward-noise", "recorded"]
     samples: int
     timesteps: list[int]
     positions: int
@@ -73,14 +105,16 @@ class SinkFacts(_Part):
     stable_share: Mean
     mass_share: Mean
     jaccard: Mean
-    masked_share: Mean = Field(description="share of sinks that sit on mask tokens")
+    masked_share: Mean = Field(description="share of sinks that sit on corrupted positions")
     sinks_per_step: Mean
     timesteps_without_sink: int
     per_layer: list[LayerSinks]
 
 
 class Nelbo(_Part):
-    """Negative evidence lower bound in nats per token; pruned and dense see the same masks."""
+    """Loss in nats per token: the negative evidence lower bound of a diffusion model, or the exact
+    negative log-likelihood of an autoregressive one, whose perplexities are exact too. Pruned and
+    dense see and predict the same."""
 
     dense: float
     pruned: float
@@ -96,7 +130,7 @@ class Nelbo(_Part):
 
 
 class Agreement(_Part):
-    """How often dense and pruned name the same most likely token at masked positions."""
+    """How often dense and pruned name the same most likely token at predicted positions."""
 
     top1: float
     stderr: float
@@ -114,23 +148,46 @@ class Speed(_Part):
 
 
 class Quality(_Part):
+    objective: Objective = Field(
+        default="nelbo", description="what `nelbo` holds: a bound, or an exact likelihood"
+    )
     nelbo: Nelbo | None
     agreement: Agreement | None
 
 
-class Report(_Part):
-    """The whole document. `job` is the spec as resolved."""
+class _Document(_Part):
+    """What every report has. `job` is the spec as resolved."""
 
     schema_version: Literal[1] = 1
     job: dict[str, Any]
     model: ModelFacts
-    recipe: dict[str, str | None]
+    calibration: CalibrationFacts
     plan: Cost
     actual: Cost
-    sparsity: SparsityFacts
     sinks: SinkFacts
-    quality: Quality
-    speed: Speed | None
     versions: dict[str, str]
     seeds: dict[str, int]
     warnings: list[str]
+
+
+class Report(_Document):
+    """Of a model that was pruned."""
+
+    kind: Literal["pruning"] = "pruning"
+    recipe: dict[str, str | None]
+    sparsity: SparsityFacts
+    quality: Quality
+    speed: Speed | None
+
+
+class AnalysisReport(_Document):
+    """Of a model that was only watched: nothing was removed, judged or timed."""
+
+    kind: Literal["analysis"] = "analysis"
+    recipe: None = None
+    sparsity: None = None
+    quality: None = None
+    speed: None = None
+
+
+AnyReport = Report | AnalysisReport

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from core.report.schema import Mean, Nelbo, Report, SinkFacts
+from core.report.meanings import loss_of, method_of
+from core.report.schema import AnyReport, Mean, Nelbo, Report, SinkFacts
 
 NOISE = 2.0  # standard errors: a difference smaller than that is what chance gives
 STILL = 0.02  # share of the length; below it a drift is not worth the name
@@ -78,8 +79,8 @@ def duration(seconds: float) -> str:
     return f"{minutes}{NNBSP}min {rest:02d}{NNBSP}s"
 
 
-def plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str, several: str | None = None) -> str:
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def _sign(text: str) -> str:
@@ -99,9 +100,13 @@ class Tile:
     note: str
 
 
-def verdict(report: Report) -> str:
+def verdict(report: AnyReport) -> str:
     """What was done, what it cost and how the sinks behave, in one sentence."""
-    method = str(report.job.get("method", "this recipe"))
+    if report.kind == "analysis":
+        text = drift_text(report.sinks)
+        share = share_text(report.sinks)
+        return f"{text[0].upper()}{text[1:]}{f'; {share}' if share else ''}."
+    method = method_of(report)
     removed = percent(report.sparsity.overall)
     nelbo = report.quality.nelbo
     if nelbo is None:
@@ -111,6 +116,15 @@ def verdict(report: Report) -> str:
     else:
         cost = f"Removing {removed} of the block weights with {method} {cost_text(nelbo)}"
     return f"{cost}; {drift_text(report.sinks)}."
+
+
+def share_text(sinks: SinkFacts) -> str:
+    """What sinks take of all attention; empty where there are none."""
+    count, share = sinks.sinks_per_step.mean, sinks.mass_share.mean
+    if not count or share is None:
+        return ""
+    of = f"{significant(count, 2)} of {sinks.positions:,}"
+    return f"at a timestep, {of} positions take {percent(share)} of all attention"
 
 
 def cost_text(nelbo: Nelbo) -> str:
@@ -148,10 +162,10 @@ def drift(sinks: SinkFacts) -> float | None:
 
 def drift_text(sinks: SinkFacts) -> str:
     share = drift(sinks)
-    if len(sinks.timesteps) < 2:
+    if len(sinks.timesteps) < 2 and sinks.sinks_per_step.mean:
         return "with a single timestep nothing can be said of how the model's attention sinks drift"
     if share is None:
-        return "no attention sink stood out, so nothing can be said of their drift"
+        return "no attention sink stood out"
     far = f"{significant(share * sinks.positions, 2)} positions ({percent(share)} of the length)"
     if share == 0:
         return "the model's attention sinks never move"
@@ -160,12 +174,15 @@ def drift_text(sinks: SinkFacts) -> str:
     return f"the model's attention sinks drift by ±{NNBSP}{far}"
 
 
-def tiles(report: Report) -> list[Tile]:
+def tiles(report: AnyReport) -> list[Tile]:
     """The summary strip; what was not measured is left out."""
-    return list(_tiles(report))
+    if report.kind == "analysis":
+        own = _sink_tiles(report.sinks)
+        return [*own, _drift_tile(report.sinks), *_time_tiles(report)]
+    return [*_pruning_tiles(report), _drift_tile(report.sinks), *_time_tiles(report)]
 
 
-def _tiles(report: Report) -> Iterable[Tile]:
+def _pruning_tiles(report: Report) -> Iterable[Tile]:
     removed = sum(m.removed for m in report.sparsity.matrices.values())
     yield Tile("weights removed", percent(report.sparsity.overall), f"{count(removed)} set to zero")
     nelbo = report.quality.nelbo
@@ -175,17 +192,32 @@ def _tiles(report: Report) -> Iterable[Tile]:
         yield Tile("cost", value, f"{note}: {errors_text(nelbo)}")
     agreement = report.quality.agreement
     if agreement is not None:
-        note = (
-            f"same first choice as the dense model at {count(agreement.positions)} masked positions"
-        )
+        places = f"{count(agreement.positions)} {loss_of(report).positions}"
+        note = f"same first choice as the dense model at {places}"
         yield Tile("agreement", percent(agreement.top1), note)
-    share = drift(report.sinks)
+
+
+def _sink_tiles(sinks: SinkFacts) -> Iterable[Tile]:
+    if sinks.sinks_per_step.mean is not None:
+        shown = significant(sinks.sinks_per_step.mean, 2)
+        yield Tile("sinks at a timestep", shown, f"of {sinks.positions:,} positions")
+    if sinks.mass_share.mean is not None:
+        yield Tile("share of attention", percent(sinks.mass_share.mean), "taken by these few")
+    if sinks.stable_share.mean is not None and len(sinks.timesteps) > 1:
+        note = "of the positions that ever are a sink; the others come and go"
+        yield Tile("stable sinks", percent(sinks.stable_share.mean, 0), note)
+
+
+def _drift_tile(sinks: SinkFacts) -> Tile:
+    share = drift(sinks)
     if share is None:
-        found = "no sink found" if len(report.sinks.timesteps) > 1 else "needs two timesteps"
-        yield Tile("sink drift", "–", found)
-    else:
-        note = f"of the length; random places would give {percent(UNIFORM_DRIFT, 0)}"
-        yield Tile("sink drift", f"±{NNBSP}{percent(share)}", note)
+        found = "no sink found" if len(sinks.timesteps) > 1 else "needs two timesteps"
+        return Tile("sink drift", "–", found)
+    note = f"of the length; random places would give {percent(UNIFORM_DRIFT, 0)}"
+    return Tile("sink drift", f"±{NNBSP}{percent(share)}", note)
+
+
+def _time_tiles(report: AnyReport) -> Iterable[Tile]:
     if report.actual.seconds is not None:
         peak = report.actual.peak_bytes
         note = (

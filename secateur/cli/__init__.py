@@ -9,6 +9,7 @@ import typer
 
 from core.errors import SecateurError
 from secateur.cli import (
+    analyze,
     api,
     cancel,
     demo,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("prune")(prune.prune)
+app.command("analyze")(analyze.analyze)
 app.command("submit")(submit.submit)
 app.command("list")(list_jobs.list_jobs)
 app.command("status")(status.status)

@@ -4,24 +4,26 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from core.report.meanings import loss_of
 from core.report.schema import Mean, Report
 from secateur.cli._output import size
 
 
 def comparison(reports: Mapping[str, Report]) -> Table:
-    """A row for the dense model, then one a report. NELBO in nats per token."""
-    table = Table(title="Dense and pruned, on the same held-out text with the same masks")
+    """A row for the dense model, then one a report. Losses in nats per token."""
+    first = next(iter(reports.values()))
+    loss = loss_of(first)
+    table = Table(title=f"On the same held-out text, where {loss.shared}")
     table.add_column("model")
     for name in (
         "sparsity",
-        "NELBO per token",
+        f"{loss.short} per token",
         "difference",
         "seconds",
         "peak memory",
         "sink temporal variance",
     ):
         table.add_column(name, justify="right")
-    first = next(iter(reports.values()))
     nelbo = first.quality.nelbo
     dense = "–" if nelbo is None else f"{nelbo.dense:.4f} ± {nelbo.dense_stderr:.4f}"
     # Sinks are watched in the dense model, before anything is removed.

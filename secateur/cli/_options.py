@@ -19,21 +19,31 @@ Model = Annotated[
 ]
 SpecFile = Annotated[
     Path | None,
-    typer.Option("--spec", metavar="SPEC.json", help="The whole job spec; replaces the others."),
+    typer.Option("--spec", metavar="SPEC.json", help="The whole spec; replaces the others."),
 ]
 Method = Annotated[
     str | None,
-    typer.Option("--method", "-m", help="magnitude, wanda or sink-wanda [default: sink-wanda]"),
+    typer.Option(
+        "--method",
+        "-m",
+        help="magnitude, wanda, sink-wanda, sparsegpt or sink-sparsegpt [default: sink-wanda]",
+    ),
 ]
 Sparsity = Annotated[
     float | None, typer.Option("--sparsity", "-s", help="Share of the weights to remove, 0 to 1.")
 ]
 Pattern = Annotated[
-    str | None, typer.Option("--pattern", help="Where zeros may lie [default: unstructured]")
+    str | None,
+    typer.Option(
+        "--pattern", help="unstructured, or N:M: N kept of every M [default: unstructured]"
+    ),
 ]
 CalibrationSource = Annotated[
     str | None,
-    typer.Option("--calibration", help="A text or token file [default: builtin:plain-text]"),
+    typer.Option(
+        "--calibration",
+        help="A text or token file, or hf://datasets/ORG/NAME [default: builtin:plain-text]",
+    ),
 ]
 Samples = Annotated[
     int | None, typer.Option("--samples", help="Calibration sequences [default: 128]")
@@ -42,3 +52,13 @@ SequenceLength = Annotated[
     int | None, typer.Option("--sequence-length", help="Tokens in each [default: 1024]")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the calibration noise [default: 0]")]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:N or auto [default: auto]")
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+MemoryBudget = Annotated[
+    str | None, typer.Option("--memory-budget", help="Bytes to use, such as 8GB.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace what is there once the new one is complete.")
+]

@@ -53,6 +53,7 @@ def test_a_run_on_a_data_set_of_the_hub(hub: FakeHub, tiny_model: Path, tmp_path
     report = run(tiny_model, tmp_path / "hub", options, source="hf://datasets/org/name")
     assert report.quality.nelbo is not None
     assert COMMIT in report.quality.nelbo.text
+    assert report.calibration.revision == COMMIT
     assert {p.name for p in (tmp_path / "hub").iterdir()} == {"model", "report", "manifest.json"}
     run(tiny_model, tmp_path / "file", options, source=VERSES.as_uri())
     assert weights(tmp_path / "hub") == weights(tmp_path / "file")

@@ -15,12 +15,13 @@ from core.spec import parse_spec
 from secateur.cli._board import board
 from secateur.cli._checkup import checkup
 from secateur.cli._comparison import comparison
+from secateur.cli._local import byte_count, check_output
 from secateur.cli._output import size
 from secateur.cli._remote import raise_unless_succeeded, show
 from secateur.cli._spec import Typed, as_source, spec_data
+from secateur.cli.analyze import sparkline, summary
 from secateur.cli.demo import METHODS, fresh_folder, spec_of
-from secateur.cli.prune import byte_count, check_output
-from tests.report_inputs import report_for, sink_arrays
+from tests.report_inputs import Behaviour, analysis_for, report_for, sink_arrays
 from tests.served import NOW
 
 
@@ -126,6 +127,22 @@ def test_the_comparison_shows_the_reports_numbers() -> None:
     assert f"{nelbo.pruned:.4f}" in rows["wanda"]
     assert f"{nelbo.difference:+.4f} ± {nelbo.stderr:.4f}" in rows["sink-wanda"]
     assert f"{report.sinks.temporal_variance.mean:.4g}" in rows["dense"]
+
+
+def test_a_sparkline_stands_on_zero() -> None:
+    assert sparkline([0.0, 1.0, None, 0.5]) == "▁█·▅"
+    assert sparkline([0.0, 0.0]) == "▁▁"
+    assert sparkline([None]) == "·"
+
+
+@pytest.mark.parametrize(("behaviour", "timesteps"), [("drifting", 10), ("none", 10), ("fixed", 1)])
+def test_an_analysis_is_summarised_for_a_terminal(behaviour: Behaviour, timesteps: int) -> None:
+    report = analysis_for(sink_arrays(behaviour, samples=2, layers=3, timesteps=timesteps))
+    text = "\n".join(summary(report))
+    assert "family llada (bidirectional attention), 3 blocks of 6 heads" in text
+    assert "2 samples of 256 positions" in text
+    assert ("temporal variance, relative  –" in text) == (timesteps == 1 or behaviour == "none")
+    assert ("sinks at a timestep          0\n" in text) == (behaviour == "none")
 
 
 def event(kind: str, message: str, **data: object) -> Event:

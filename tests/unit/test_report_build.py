@@ -15,9 +15,15 @@ import pytest
 from core.report import build
 from core.report.figures import picture
 from core.report.plots import all_plots
-from core.report.schema import MatrixSparsity, Quality, Report, SparsityFacts
+from core.report.schema import (
+    AnalysisReport,
+    MatrixSparsity,
+    Quality,
+    Report,
+    SparsityFacts,
+)
 from core.report.sinks_file import SinkArrays
-from tests.report_inputs import report_for, sink_arrays
+from tests.report_inputs import analysis_for, expert_sparsity, report_for, sink_arrays
 
 ROOT = Path(__file__).parents[2]
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -100,7 +106,9 @@ def test_is_complete_and_needs_nothing_beside_it(tmp_path: Path, name: str) -> N
     assert len(html) < 3_000_000
     assert "nan" not in page.text.lower().split()
     assert ("No sinks were found" in page.text) == (name == "none")
-    assert ("Where the sinks wander" in page.text) == (name != "none")
+    moving = name not in ("none", "smallest")
+    assert ("Where the sinks wander" in page.text) == moving
+    assert ("A single timestep was watched" in page.text) == (name == "smallest")
 
 
 def test_numbers_reach_the_page() -> None:
@@ -115,6 +123,109 @@ def test_what_was_not_measured_is_said() -> None:
     page = Page(build.page(report, []))
     for shown in ("The loss was not measured", "Agreement", "Speed was not measured"):
         assert shown in page.text
+
+
+@pytest.mark.parametrize("name", ["drifting", "none", "smallest"])
+def test_an_analysis_shows_what_it_has_and_no_more(tmp_path: Path, name: str) -> None:
+    arrays = sink_arrays(**SHAPES[name])
+    report = analysis_for(arrays)
+    build.write(report, arrays, tmp_path / "report")
+    page = Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    written = (tmp_path / "report" / "report.json").read_bytes()
+    assert AnalysisReport.model_validate_json(written) == report
+    for shown in ("Sink analysis", "nothing was pruned", "What the analysis took"):
+        assert shown in page.text
+    for absent in ("removed", "quality", "Speed", "model card", "method"):
+        assert absent not in page.text.replace("what a method does with sinks", "")
+    assert "../model/README.md" not in page.links
+
+
+def test_a_report_of_either_kind_is_not_the_other() -> None:
+    arrays = sink_arrays("fixed", samples=2)
+    with pytest.raises(ValueError, match="kind"):
+        AnalysisReport.model_validate(report_for(arrays).model_dump())
+    with pytest.raises(ValueError, match="kind"):
+        Report.model_validate(analysis_for(arrays).model_dump())
+
+
+def test_each_blocks_share_is_drawn_where_they_differ() -> None:
+    arrays = sink_arrays("drifting", samples=2)
+    report = report_for(arrays)
+    assert "allocation" not in {plot.name for plot in all_plots(report, arrays)}
+    shares = [0.58, 0.55, 0.52, 0.48, 0.45, 0.42]
+    facts = report.sparsity.model_copy(update={"blocks": shares})
+    report = report.model_copy(update={"sparsity": facts})
+    plots = {plot.name: plot for plot in all_plots(report, arrays)}
+    assert "50.0" in plots["allocation"].caption
+    drawn = picture(plots["allocation"])
+    page = Page(build.page(report, [drawn]))
+    assert "What each block lost" in page.text
+    # What lost more is hatched, so that no colour is needed to tell it.
+    assert "pattern" in Page(drawn.svg).tags
+
+
+def test_experts_that_were_not_reached_are_named() -> None:
+    arrays = sink_arrays("fixed", samples=2)
+    unreached = [f"model.layers.1.mlp.experts.{e}.up_proj.weight" for e in (3, 4)]
+    facts = expert_sparsity(2, 8)
+    report = report_for(arrays, sparsity=facts)
+    report = report.model_copy(
+        update={"model": report.model.model_copy(update={"experts": 8, "active_experts": 2})}
+    )
+    text = Page(build.page(report, [])).text
+    assert "Calibration reached every expert" in text
+    assert "biases, routers and the output head" in text
+    facts = facts.model_copy(update={"unreached": unreached})
+    text = Page(build.page(report.model_copy(update={"sparsity": facts}), [])).text
+    assert "2 matrices of experts were reached by no calibration token" in text
+    assert "3 to 4" in text
+
+
+def test_a_likelihood_is_not_called_a_bound() -> None:
+    arrays = sink_arrays("fixed", samples=2)
+    report = report_for(arrays)
+    quality = report.quality.model_copy(update={"objective": "likelihood"})
+    model = report.model.model_copy(update={"attention": "causal"})
+    facts = report.calibration.model_copy(update={"process": "uniform", "replaces": True})
+    changes = {"quality": quality, "model": model, "calibration": facts}
+    text = Page(build.page(report.model_copy(update=changes), [])).text
+    assert "Exact negative log-likelihood" in text
+    for untrue in ("NELBO", "at most", "masked positions", "same masks"):
+        assert untrue not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "label", "downwards"),
+    [
+        ({}, "becomes text", "writing runs downwards"),
+        ({"process": "uniform", "replaces": True}, "gives way to text", "text clears downwards"),
+        ({"process": "recorded"}, "timestep by timestep", "last recorded timestep is on top"),
+    ],
+)
+def test_the_heatmap_says_which_way_time_runs(
+    changes: dict[str, Any], label: str, downwards: str
+) -> None:
+    arrays = sink_arrays("drifting", samples=2)
+    report = report_for(arrays)
+    facts = report.calibration.model_copy(update=changes)
+    mass = all_plots(report.model_copy(update={"calibration": facts}), arrays)[0]
+    assert label in mass.title
+    assert downwards in mass.caption
+
+
+def test_a_clean_text_has_no_masked_share() -> None:
+    arrays = sink_arrays("fixed", samples=2, timesteps=1)
+    report = report_for(arrays)
+    facts = report.calibration.model_copy(update={"corrupted": [0.0], "timesteps": [0]})
+    plots = all_plots(report.model_copy(update={"calibration": facts}), arrays)
+    figure = plots[0].draw(6.0)
+    drawn = [axes.get_ylabel() for axes in figure.axes[0].child_axes]
+    assert drawn == []
+    assert [
+        axes.get_ylabel() for axes in all_plots(report, arrays)[0].draw(6.0).axes[0].child_axes
+    ] == ["masked share of the text"]
+    assert {plot.name for plot in plots} == {"mass", "mass-by-block-and-sample", "spatial-variance"}
 
 
 def test_text_from_the_job_is_never_markup() -> None:

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from core.report import sinks_file
 from core.report.card import model_card
-from core.report.grid import sparsity_grid
+from core.report.grid import sparsity_grid, unreached_rows
 from core.report.heatmaps import pooled, relative_mass, tick_rows
 from core.report.plots import chosen_samples
 from core.report.schema import MatrixSparsity, Quality
 from core.report.sinks_file import SinkArrays
-from tests.report_inputs import report_for, sink_arrays, sparsity
+from tests.report_inputs import expert_sparsity, report_for, sink_arrays, sparsity
 
 
 class TestSinksFile:
@@ -63,7 +63,8 @@ class TestGrid:
         name = "model.transformer.blocks.3.ff_out.weight"
         matrices[name] = MatrixSparsity(shape=(192, 512), removed=1, fraction=1 / (192 * 512))
         grid = sparsity_grid(matrices)
-        assert grid.columns == ("q", "k", "v", "o", "gate", "up", "down")
+        assert [kind for _, kind in grid.columns] == ["q", "k", "v", "o", "gate", "up", "down"]
+        assert grid.headings == []
         assert [label for label, _ in grid.rows] == ["0 to 2", "3", "4 to 5"]
         odd = grid.rows[1][1][-1]
         assert odd is not None
@@ -80,12 +81,30 @@ class TestGrid:
                 "adapter.weight": one,
             }
         )
-        assert grid.columns == ("q", "down", "adapter", "router")
+        assert [kind for _, kind in grid.columns] == ["q", "down", "adapter", "router"]
         assert [(label, [cell is not None for cell in cells]) for label, cells in grid.rows] == [
             ("–", [False, False, True, False]),
             ("0", [True, False, False, False]),
             ("1", [False, True, False, True]),
         ]
+
+    def test_the_experts_of_a_block_share_a_cell(self) -> None:
+        grid = sparsity_grid(expert_sparsity(3, 64).matrices)
+        assert grid.headings == [("", 5), ("shared expert", 3), ("experts", 3)]
+        assert [kind for _, kind in grid.columns[:2]] == ["qkv", "o"]
+        assert [label for label, _ in grid.rows] == ["0", "1 to 2"]
+        cell = grid.rows[1][1][-1]
+        assert cell is not None
+        assert cell.text == "50.00 to 56.30"
+        assert cell.fraction == pytest.approx(0.5 + 0.0315)
+        assert cell.detail == "34,016 of 64,000 weights (64 matrices, each 10 × 100)"
+        assert grid.rows[0][1][-1] is None
+
+    def test_unreached_experts_are_listed_by_block(self) -> None:
+        names = [f"model.layers.2.mlp.experts.{e}.up_proj.weight" for e in (9, 1, 2, 3, 1)]
+        names.append("model.layers.10.mlp.experts.0.gate_proj.weight")
+        assert unreached_rows(names) == [("2", "1 to 3, 9"), ("10", "0")]
+        assert unreached_rows([]) == []
 
 
 class TestHeatmaps:
@@ -149,6 +168,26 @@ class TestCard:
         card = model_card(report_for(sink_arrays("fixed", samples=2), warnings=["a *b* <i>"]))
         for shown in ("+0.1234 ± 0.0042", "as large as the original", r"a \*b\* \<i\>"):
             assert shown in card
+
+    def test_an_autoregressive_model_is_not_tagged_as_diffusion(self) -> None:
+        report = report_for(sink_arrays("fixed", samples=2))
+        causal = report.model.model_copy(update={"family": "llama", "attention": "causal"})
+        quality = report.quality.model_copy(update={"objective": "likelihood"})
+        card = model_card(report.model_copy(update={"model": causal, "quality": quality}))
+        assert "diffusion" not in yaml.safe_load(card.split("---\n")[1])["tags"]
+        assert "diffusion-language-model" not in card
+        for shown in ("Exact negative log-likelihood", "predicted positions", "| perplexity |"):
+            assert shown in card
+        for untrue in ("NELBO", "masked positions", "saw the same masks", "at most |"):
+            assert untrue not in card
+
+    @pytest.mark.parametrize(("score", "moved"), [("wanda", False), ("sparsegpt", True)])
+    def test_says_whether_kept_weights_are_the_originals(self, score: str, moved: bool) -> None:
+        report = report_for(sink_arrays("fixed", samples=2))
+        recipe = report.recipe | {"score": score}
+        card = model_card(report.model_copy(update={"recipe": recipe}))
+        assert ("also moved the weights" in card) == moved
+        assert ("original's, unchanged" in card) != moved
 
     def test_without_measured_cost(self) -> None:
         quality = Quality(nelbo=None, agreement=None)

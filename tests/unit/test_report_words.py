@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.report import words
 from core.report.schema import Mean, Quality
-from tests.report_inputs import nelbo, report_for, sink_arrays, sink_facts
+from tests.report_inputs import analysis_for, nelbo, report_for, sink_arrays, sink_facts
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,24 @@ def test_one_timestep_shows_no_drift() -> None:
     facts = sink_facts(sink_arrays("fixed", timesteps=1))
     assert "single timestep" in words.drift_text(facts)
     assert words.drift(facts) is None
+    facts = sink_facts(sink_arrays("none", timesteps=1))
+    assert words.drift_text(facts) == "no attention sink stood out"
+
+
+def test_an_analysis_speaks_of_sinks_alone() -> None:
+    report = analysis_for(sink_arrays("drifting"))
+    told = words.verdict(report)
+    assert told.startswith("The model's attention sinks drift by")
+    assert "of all attention." in told
+    assert [tile.label for tile in words.tiles(report)] == [
+        "sinks at a timestep", "share of attention", "stable sinks", "sink drift", "run time",
+    ]  # fmt: skip
+    assert words.verdict(analysis_for(sink_arrays("none"))) == "No attention sink stood out."
+
+
+def test_agreement_of_an_autoregressive_model_is_on_predicted_positions() -> None:
+    report = report_for(sink_arrays("fixed", samples=2))
+    quality = report.quality.model_copy(update={"objective": "likelihood"})
+    notes = [tile.note for tile in words.tiles(report.model_copy(update={"quality": quality}))]
+    assert any("predicted positions" in note for note in notes)
+    assert not any("masked" in note for note in notes)

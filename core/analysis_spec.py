@@ -1,0 +1,33 @@
+"""What `secateur analyze` may be asked for: a model to watch, and nothing to remove. Free of torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.calibration_spec import Calibration, Strict
+from core.errors import InvalidSpec
+from core.spec import ModelRef, Sinks, field_errors, refuse_sources
+
+
+class AnalysisSpec(Strict):
+    """One look at a model's attention sinks. Its sections are those of a `JobSpec`."""
+
+    model: ModelRef
+    calibration: Calibration = Calibration()
+    sinks: Sinks = Sinks()
+
+
+def parse_analysis(data: Mapping[str, Any]) -> AnalysisSpec:
+    """The spec in `data`.
+
+    Raises:
+        InvalidSpec: a field is missing, unknown or out of bounds; `fields` names each.
+        NotAvailable: the spec is valid, and this version cannot carry it out.
+    """
+    try:
+        spec = AnalysisSpec.model_validate(data)
+    except ValidationError as error:
+        raise InvalidSpec("The analysis spec is not valid.", fields=field_errors(error)) from None
+    refuse_sources(spec.model, spec.calibration)
+    return spec

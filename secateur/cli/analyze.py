@@ -1,0 +1,127 @@
+"""`secateur analyze`: a model's attention sinks, measured here, with nothing removed."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from secateur.cli import _options as o
+
+if TYPE_CHECKING:
+    from core.report.schema import AnalysisReport, Mean
+
+BARS: Final = "▁▂▃▄▅▆▇█"
+
+
+def analyze(
+    model: o.Model = None,
+    calibration: o.CalibrationSource = None,
+    samples: o.Samples = None,
+    sequence_length: o.SequenceLength = None,
+    seed: o.Seed = None,
+    spec: o.SpecFile = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to make, with the whole report.")
+    ] = None,
+    save_trajectory: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-trajectory",
+            metavar="FILE.safetensors",
+            help="Token file to make, with the sequences that were watched.",
+        ),
+    ] = None,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    memory_budget: o.MemoryBudget = None,
+    force: o.Force = False,
+    json: o.Json = False,
+) -> None:
+    """Measure a model's attention sinks here; prune nothing."""
+    from core.analysis_spec import parse_analysis
+    from secateur.cli import _local
+    from secateur.cli._output import result, show_json
+    from secateur.cli._signals import interruptible
+    from secateur.cli._spec import Typed, spec_data
+
+    typed = Typed(
+        model,
+        calibration=calibration,
+        samples=samples,
+        sequence_length=sequence_length,
+        seed=seed,
+    )
+    parsed = parse_analysis(spec_data(typed, spec))
+    if out is not None:
+        _local.check_output(out, force=force)
+    engine = _local.engine()
+    options = _local.run_options(engine, device, threads, memory_budget, force=force)
+    with interruptible():
+        report: AnalysisReport = _local.with_progress(
+            "analysis",
+            lambda watch: engine.analyse(parsed, out, options, watch, trajectory=save_trajectory),
+        )
+    made = {"out": out, "trajectory": save_trajectory}
+    if json:
+        places = {name: str(path) for name, path in made.items() if path is not None}
+        show_json({**places, **report.model_dump(mode="json")})
+        return
+    for line in summary(report):
+        result(line)
+    if out is not None:
+        result(f"report      {out / 'report' / 'report.html'}")
+    if save_trajectory is not None:
+        result(f"trajectory  {save_trajectory}")
+
+
+def summary(report: "AnalysisReport") -> Iterator[str]:
+    """The analysis as lines for a terminal."""
+    from core.report import words
+    from core.report.noise_words import watched_rows
+    from core.report.sink_words import sink_rows
+
+    model = report.model
+    blocks = f"{words.plural(model.blocks, 'block')} of {words.plural(model.heads, 'head')}"
+    yield f"{model.source}, family {model.family} ({model.attention} attention), {blocks}"
+    for name, value in watched_rows(report):
+        yield f"  {name:<18}{value}"
+    yield ""
+    yield words.verdict(report)
+    yield ""
+    rows = [(name, value) for name, value, _ in sink_rows(report)]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        yield f"  {name:<{width}}  {value}"
+    yield ""
+    yield f"By block, from 0 next to the input to {model.blocks - 1}:"
+    layers = report.sinks.per_layer
+    yield from _by_block("share of attention", [layer.mass_share for layer in layers], width)
+    yield from _by_block("spatial variance", [layer.spatial_variance for layer in layers], width)
+    if len(report.sinks.timesteps) > 1:
+        drift = [layer.temporal_variance_relative for layer in layers]
+        yield from _by_block("temporal variance, relative", drift, width)
+    for warning in report.warnings:
+        yield f"warning   {warning}"
+
+
+def _by_block(name: str, means: "Sequence[Mean]", width: int) -> Iterator[str]:
+    """One bar a block, the highest where the value is largest, and the range in numbers."""
+    from core.report.words import significant
+
+    known = [mean.mean for mean in means if mean.mean is not None]
+    if not known:
+        yield f"  {name:<{width}}  no sinks in any single block"
+        return
+    span = f"{significant(min(known))} to {significant(max(known))}"
+    yield f"  {name:<{width}}  {sparkline([mean.mean for mean in means])}  {span}"
+
+
+def sparkline(values: "Sequence[float | None]") -> str:
+    """One character a value: a bar from zero to the largest; a dot where there is none."""
+    largest = max((value for value in values if value is not None), default=0.0)
+    steps = len(BARS) - 1
+    return "".join(
+        "·" if value is None else BARS[round(steps * value / largest) if largest > 0 else 0]
+        for value in values
+    )
