@@ -31,7 +31,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "the clean sequence alone": {"include_clean": True, "max_rate": 0.05},
 }
 SINKS = ("keep", "discount-all", "discount-transient")
-SAMPLES = 64
+SAMPLES = 32
 
 
 def above_dense(sparsity: float, choice: dict[str, Any], sinks: str, out: Path) -> Estimate:

@@ -67,6 +67,14 @@ def test_counts_add_up_to_the_floor_of_the_whole(
         assert abs(counts[name].removed - shares[name] * size) <= 1 + 1e-6
 
 
+def test_what_is_missing_goes_to_those_that_lost_most_in_rounding() -> None:
+    sizes = dict.fromkeys("abcd", 10)
+    counts = exact_counts({"a": 0.51, "b": 0.58, "c": 0.57, "d": 0.54}, sizes, 0.55)
+    assert [c.removed for c in counts.values()] == [5, 6, 6, 5]
+    ties = exact_counts(dict.fromkeys("abcd", 0.55), sizes, 0.55)
+    assert [c.removed for c in ties.values()] == [6, 6, 5, 5]
+
+
 def test_early_blocks_lose_more() -> None:
     assert early_sparser(0.5, 5, 0.1) == pytest.approx([0.6, 0.55, 0.5, 0.45, 0.4])
     assert early_sparser(0.5, 1, 0.1) == [0.5]

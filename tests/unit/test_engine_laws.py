@@ -16,7 +16,7 @@ from core.models.decoder import Decoder, load
 from core.models.intake import take_in
 from core.pruning.patterns import KeepPerGroup, Pattern, Share
 from core.pruning.statistics import Statistic
-from core.recipes import Recipe, cells
+from core.recipes import METHODS, Recipe, cells
 from tests.checkpoints import MASK_ID
 from tests.engine_runs import EngineRun
 from tests.family_checkpoints import tiny
@@ -98,7 +98,11 @@ def test_order_and_grouping_do_not_show_in_statistics(
     whole = EngineRun(model, trajectories, recipe, group=12).statistics()
     group = size * len(TIMESTEPS)
     shuffled = EngineRun(model, only(trajectories, order), recipe, group=group, hold=hold)
-    assert_same(shuffled.statistics(), whole)
+    found = shuffled.statistics()
+    assert_same(found, whole)
+    sequences = SAMPLES * (len(TIMESTEPS) if recipe.inputs == "noised" else 1)
+    # Of experts too: a group that did not reach one was shown to it all the same.
+    assert {s.sequences for s in (*found.values(), *whole.values())} == {sequences}
 
 
 @slow
@@ -147,3 +151,18 @@ def test_experts_that_no_token_reaches_are_pruned_by_magnitude_and_told(
         lowest = groups.sort(dim=-1, stable=True).indices[:, :2]
         expected = before.view(-1, 4).scatter(1, lowest, 0.0).view(before.shape)
         assert torch.equal(weight, expected)
+
+
+def test_the_next_block_sees_weights_as_the_file_will_hold_them(
+    tmp_path: Path, trajectories: Trajectories
+) -> None:
+    """A file that mixes dtypes is computed in float32; SparseGPT's weights are rounded all the same."""
+    narrow = tiny(
+        tmp_path, "llada",
+        dtype=lambda name: torch.float32 if "norm" in name or "wte" in name else torch.bfloat16,
+    )  # fmt: skip
+    pruned = EngineRun(decoder(narrow), trajectories, METHODS["sparsegpt"]).prune(Share(0.5))
+    for p in pruned:
+        weight = p.matrix.linear.weight
+        assert (weight.dtype, p.matrix.dtype) == (torch.float32, torch.bfloat16)
+        assert torch.equal(weight, weight.bfloat16().float())

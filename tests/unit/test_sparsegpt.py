@@ -130,10 +130,24 @@ def test_correction_leaves_a_smaller_error_than_removal_alone() -> None:
 def test_inputs_that_are_always_zero_lose_their_columns() -> None:
     x = inputs(0, 24)
     x[..., [3, 17]] = 0
-    new, removed = solve(weight(0, 5, 24), inverse_factor(hessian(x), DAMPING, "m"), Share(0.5))
+    found, dense = hessian(x), weight(0, 5, 24)
+    new, removed = solve(dense, inverse_factor(found, DAMPING, "m"), Share(0.5))
     assert removed[:, [3, 17]].all()
-    assert new[:, [3, 17]].eq(0).all()
     assert int(removed.sum()) == 5 * 24 // 2 + 1
+    expected, mask = oracle.column_by_column(
+        dense.double().numpy(), found.matrix().numpy(), 0.5, DAMPING
+    )
+    assert np.array_equal(removed.numpy(), mask)
+    np.testing.assert_allclose(new.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_always_zero_inputs_lose_their_columns_even_beyond_what_was_asked_for() -> None:
+    x = inputs(0, 24)
+    x[..., ::2] = 0
+    new, removed = solve(weight(0, 5, 24), inverse_factor(hessian(x), DAMPING, "m"), Share(0.1))
+    assert removed[:, ::2].all()
+    assert not removed[:, 1::2].any()
+    assert torch.equal(new == 0, removed)
 
 
 def test_without_inputs_magnitudes_decide_and_nothing_moves() -> None:
