@@ -24,6 +24,7 @@ from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in
 from core.progress import ignore
+from core.recipes import METHODS
 from core.report.schema import Mean, Report
 from core.run import execute
 from core.sinks.scores import sink_set
@@ -31,7 +32,7 @@ from core.sinks.statistics import SinkDynamics, sink_centroid, summarise
 from core.spec import parse_spec
 from core.stages import RunOptions
 
-METHODS, SPARSITIES = ("magnitude", "wanda", "sink-wanda"), (0.5, 0.75)
+SPARSITIES = (0.5, 0.75)
 SAMPLES, TIMESTEPS = 64, 10
 
 

@@ -70,11 +70,11 @@ def prune(
             statistics = carried.measure(block)
         for source, sharers in input_owners(decoder.matrices(block)).items():
             found = statistics.get(source)
-            reached = found is not None and found.tokens > 0
-            remove = _remover(recipe, found if reached else None, sharers[0], damping)
+            reached = found is not None or recipe.score == "magnitude"
+            remove = _remover(recipe, found, sharers[0], damping)
             for matrix in sharers:
                 removed = apply(matrix, remove, patterns[matrix.key])
-                keep(Pruned(matrix, removed, found, reached or recipe.score == "magnitude"))
+                keep(Pruned(matrix, removed, found, reached))
         if carried is not None and block + 1 < blocks:
             carried.advance(block)
         watch(block + 1, blocks)

@@ -125,11 +125,12 @@ def lowest_per_group(score: Tensor, pattern: KeepPerGroup) -> Tensor:
 
 
 def lowest_per_column(score: Tensor, count: int) -> Tensor:
-    """The `count` lowest of each column of score (few, many).
+    """The `count` lowest of each column of score (few, many) float32, none of them negative.
 
-    Each entry's rank is how many of its column lie below it: for few rows quicker than sorting.
+    Each entry's rank is how many of its column lie below it: for few rows quicker than sorting. The
+    bits of such numbers are in the order of the numbers, so one integer holds a score and its index.
     """
     few = len(score)
-    earlier = torch.ones(few, few, dtype=torch.bool, device=score.device).tril(-1)[..., None]
-    below = (score[None] < score[:, None]) | ((score[None] == score[:, None]) & earlier)
-    return below.sum(1) < count
+    index = torch.arange(few, device=score.device)[:, None]
+    key = score.contiguous().view(torch.int32).long() * few + index
+    return (key[None] < key[:, None]).sum(1) < count

@@ -63,7 +63,7 @@ def _score(matrix: Matrix, found: Mapping[str, Statistic]) -> Tensor:
 def _norm(matrix: Matrix, statistic: Statistic | None) -> Tensor:
     """As in pruning: what no token reached is scored by magnitude."""
     weight = matrix.linear.weight
-    if isinstance(statistic, SquaredInput) and statistic.tokens:
+    if isinstance(statistic, SquaredInput):
         return statistic.input_norm()
     return torch.ones(weight.shape[1], device=weight.device)
 

@@ -42,7 +42,8 @@ def inverse_factor(hessian: Hessian, damping: float, name: str) -> InverseFactor
     """The upper Cholesky factor of the inverse of the damped Hessian.
 
     With R upper and H = R·Rᵀ, U = R⁻¹: one factorisation of the Hessian turned end for end and one
-    triangular inverse, in float64, in place of a factor, an inverse and a second factor.
+    triangular inverse in place of a factor, an inverse and a second factor. The factorisation, which is
+    what an ill-conditioned Hessian breaks, is in float64; R is only as badly conditioned as its root.
 
     Raises:
         SingularHessian: the damped Hessian is not positive definite, or not finite.
@@ -56,9 +57,25 @@ def inverse_factor(hessian: Hessian, damping: float, name: str) -> InverseFactor
     if int(failed) or not bool(torch.isfinite(lower).all()):
         raise SingularHessian(name, damping)
     del turned
-    one = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
-    inverse = torch.linalg.solve_triangular(lower, one, upper=False)
-    return InverseFactor(inverse.flip(0, 1).float(), dead.flip(0))
+    inverse = _inverse_of_lower(lower.float())
+    return InverseFactor(inverse.flip(0, 1), dead.flip(0))
+
+
+def _inverse_of_lower(lower: Tensor) -> Tensor:
+    """L⁻¹ of a lower triangular L, by halves: [A 0; C B]⁻¹ = [A⁻¹ 0; −B⁻¹CA⁻¹ B⁻¹]. A solver for
+    general right-hand sides would not know that those of the identity are mostly zero."""
+    size = len(lower)
+    if size <= 2 * BLOCK:
+        one = torch.eye(size, device=lower.device)
+        solved: Tensor = torch.linalg.solve_triangular(lower, one, upper=False)
+        return solved
+    half = size // 2
+    inverse = torch.zeros_like(lower)
+    inverse[:half, :half] = _inverse_of_lower(lower[:half, :half])
+    inverse[half:, half:] = _inverse_of_lower(lower[half:, half:])
+    below = lower[half:, :half] @ inverse[:half, :half]
+    inverse[half:, :half] = -inverse[half:, half:] @ below
+    return inverse
 
 
 def without_inputs(width: int, device: torch.device) -> InverseFactor:
