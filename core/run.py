@@ -18,11 +18,13 @@ from core import evaluate, machine
 from core.analysis_spec import AnalysisSpec
 from core.calibration.token_file import write_token_file
 from core.errors import BadRequest, DiskFull, OutOfMemory, OutputExists
+from core.evaluate import Judged
 from core.models.checkpoint import Checkpoint
 from core.models.intake import take_in
 from core.outcome import Analysed, Outcome, analysis_report, write_folder, write_report
 from core.phases import Phases
 from core.progress import Report
+from core.pruning.plan import Plan
 from core.pruning.probes import probe_sequences
 from core.recipes import METHODS
 from core.report.schema import AnalysisReport
@@ -189,33 +191,19 @@ def _carry_out(spec: JobSpec, partial: Path, options: RunOptions, phases: Phases
     with phases.phase("fetching", 0.02, "reading the model"):
         samples = spec.evaluation.samples
         loaded = fetch(spec.model, spec.calibration, options, device, partial, samples)
-    prepared = loaded.prepared
-    plan = plan_run(
-        loaded,
-        recipe,
-        options.memory_budget,
-        evaluation_sequences=evaluate.sequences(spec.evaluation, prepared, loaded.decoder.family),
-        probe_sequences=probe_sequences(spec.recipe.allocation, len(prepared.trajectories.clean)),
-    )
-    with phases.phase("analysing", 0.45, WATCHING):
-        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases)
+    plan = _plan(loaded, spec, options.memory_budget)
+    # Before the long part: it refuses what does not fit the model.
     with phases.phase("analysing", 0.05, "sharing out sparsity"):
         targets = share_out(loaded, spec, plan, phases)
+    with phases.phase("analysing", 0.45, WATCHING):
+        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases)
     with phases.phase("pruning", 0.1, "measuring inputs"):
         statistics = measure(loaded, spec, recipe, plan, seen, phases)
     model = partial / "model"
     with phases.phase("pruning", 0.1, f"pruning with {spec.method}"):
         removed = prune_into(model, loaded, spec, recipe, plan, targets, statistics, phases)
     with phases.phase("evaluating", 0.24, "judging dense and pruned"):
-        judged = evaluate.judge_both(
-            loaded.decoder,
-            dense=loaded.checkpoint,
-            pruned=Checkpoint(take_in(model)),
-            prepared=prepared,
-            spec=spec,
-            group=plan.group,
-            watch=phases.step,
-        )
+        judged = _judge(loaded, spec, model, plan, phases)
     with phases.phase("publishing", 0.04, "writing the report"):
         outcome = Outcome(
             spec=spec,
@@ -230,3 +218,26 @@ def _carry_out(spec: JobSpec, partial: Path, options: RunOptions, phases: Phases
         )
         write_folder(outcome, partial)
     phases.finish()
+
+
+def _plan(loaded: Loaded, spec: JobSpec, budget: int | None) -> Plan:
+    samples, family = len(loaded.prepared.trajectories.clean), loaded.decoder.family
+    return plan_run(
+        loaded,
+        spec.resolved_recipe,
+        budget,
+        evaluation_sequences=evaluate.sequences(spec.evaluation, loaded.prepared, family),
+        probe_sequences=probe_sequences(spec.recipe.allocation, samples),
+    )
+
+
+def _judge(loaded: Loaded, spec: JobSpec, model: Path, plan: Plan, phases: Phases) -> Judged:
+    return evaluate.judge_both(
+        loaded.decoder,
+        dense=loaded.checkpoint,
+        pruned=Checkpoint(take_in(model)),
+        prepared=loaded.prepared,
+        spec=spec,
+        group=plan.group,
+        watch=phases.step,
+    )

@@ -105,6 +105,9 @@ def lowest_per_row(score: Tensor, count: int) -> Tensor:
     if count == 0:
         return torch.zeros_like(score, dtype=torch.bool)
     threshold = score.kthvalue(count, dim=-1, keepdim=True).values
+    at_most = score <= threshold
+    if bool((at_most.sum(-1) == count).all()):
+        return at_most
     below = score < threshold
     tied = score == threshold
     room = count - below.sum(-1, keepdim=True)

@@ -112,12 +112,15 @@ def _ffn_widths(dimensions: Dimensions, block: int) -> tuple[int, ...]:
 
 def _kept_bytes(work: Workload, recipe: Recipe) -> int:
     """What lives through the run beside the weights: attention mass, hidden states where they are
-    carried from block to block, and one block's Hessians with the factor of the widest."""
+    carried from block to block, one matrix's scores, and one block's Hessians with the factor of
+    the widest."""
     d = work.dimensions
     mass = work.samples * work.timesteps * d.blocks * work.positions * FLOAT32
     hidden = _carried(work, recipe) * work.positions * d.width * work.element_bytes
     # Statistics of the sinks are taken in float64, a few arrays at a time.
     kept = 3 * mass + (hidden if recipe.block_by_block else 0)
+    # Scores of matrices that share an input, the copy that selection orders, and masks.
+    kept += 3 * FLOAT32 * max((w * r for w, r in work.inputs), default=0)
     if recipe.score == "sparsegpt":
         hessians = sum(width**2 for width, _ in work.inputs) * FLOAT64
         solving = max((3 * w**2 * FLOAT64 + 4 * w * r * FLOAT32 for w, r in work.inputs), default=0)

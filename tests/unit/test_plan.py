@@ -46,7 +46,7 @@ def test_the_need_it_names_is_enough() -> None:
 
 
 def test_inputs_are_held_when_the_budget_allows_and_cost_a_second_pass_when_not() -> None:
-    roomy, tight = plan(WORK, SINK_WANDA, 10**12), plan(WORK, SINK_WANDA, 19 * 10**9)
+    roomy, tight = plan(WORK, SINK_WANDA, 10**12), plan(WORK, SINK_WANDA, 20 * 10**9)
     assert roomy.hold_inputs
     assert not tight.hold_inputs
     assert roomy.forwards == 1280

@@ -66,13 +66,12 @@ def test_selection_is_the_head_of_a_stable_sort(
 def test_raising_a_score_never_removes_it(
     seed: int, width: int, sparsity: float, raised: float
 ) -> None:
-    score = scores(seed, 1, width, levels=5)
-    count = removed_per_row(width, sparsity)
-    before = lowest_per_row(score, count)
-    for column in (~before[0]).nonzero()[:, 0]:
-        higher = score.clone()
-        higher[0, column] += raised
-        assert not lowest_per_row(higher, count)[0, column]
+    score = scores(seed, 2, width, levels=5)
+    for choose in (choose_by_row, choose_overall):
+        for row, column in (~choose(score, Share(sparsity))).nonzero().tolist():
+            higher = score.clone()
+            higher[row, column] += raised
+            assert not choose(higher, Share(sparsity))[row, column]
 
 
 @settings(deadline=None)
