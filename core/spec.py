@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     Field,
     ValidationError,
-    model_validator,
 )
 
 from core.calibration_spec import Calibration, Strict, known_scheme
@@ -124,37 +123,48 @@ class JobSpec(Strict):
         given = self.recipe
         return METHODS[self.method].with_overrides(given.inputs, given.order, given.sinks)
 
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        """Refuse what would have no effect or cannot be meant."""
-        for why in objections(self):
-            raise ValueError(why)
-        return self
 
-
-def objections(spec: JobSpec) -> Iterator[str]:
-    """Why the combination in `spec`, each field of which is valid, makes no sense."""
+def objections(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    """(field, why) of what would have no effect or cannot be meant, in a spec whose fields are each
+    valid."""
     given, recipe = spec.recipe, spec.resolved_recipe
-    overridden = [n for n in ("inputs", "order", "sinks") if getattr(given, n) is not None]
     default = RecipeSpec()
-    if spec.method == "magnitude" and overridden:
-        yield f"magnitude reads no inputs, so recipe.{overridden[0]} would have no effect"
-    if spec.method == "magnitude" and given.allocation == "owl":
-        yield "owl counts outliers of Wanda's score, and magnitude reads no inputs to score with"
+    if spec.method == "magnitude":
+        for name in ("inputs", "order", "sinks"):
+            if getattr(given, name) is not None:
+                yield f"recipe.{name}", "magnitude reads no inputs: this would have no effect"
+        if given.allocation == "owl":
+            yield (
+                "recipe.allocation",
+                "owl counts outliers of Wanda's score, and magnitude reads no inputs to score with",
+            )
     if recipe.score != "sparsegpt" and given.damping != default.damping:
-        yield f"recipe.damping belongs to SparseGPT's Hessian, and {spec.method} has none"
+        yield "recipe.damping", f"belongs to SparseGPT's Hessian, and {spec.method} has none"
     if given.allocation != "owl" and given.outlier_threshold != default.outlier_threshold:
-        yield "recipe.outlier_threshold belongs to allocation owl"
+        yield "recipe.outlier_threshold", "belongs to allocation owl"
     ruled = given.allocation in ("owl", "early-sparser", "sensitivity")
     if not ruled and given.allocation_spread != default.allocation_spread:
-        yield "recipe.allocation_spread belongs to an allocation rule, and none is asked for"
+        yield "recipe.allocation_spread", "belongs to an allocation rule, and none is asked for"
     if given.allocation != "uniform" and spec.pattern != "unstructured":
-        yield f"pattern {spec.pattern} fixes every group's share: only unstructured can be allocated"
-    if recipe.sinks == "discount-transient" and len(spec.calibration.timesteps) < 2:
-        yield "discount-transient needs two timesteps: with one, every sink is stable"
-    weighted = spec.calibration.timestep_weights != "uniform"
-    if weighted and not recipe.reads_timesteps:
-        yield "calibration.timestep_weights would have no effect: the recipe reads clean inputs and keeps sinks"
+        yield (
+            "recipe.allocation",
+            f"pattern {spec.pattern} fixes every group's share: only unstructured can be allocated",
+        )
+    yield from _timestep_objections(spec, recipe)
+
+
+def _timestep_objections(spec: JobSpec, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    calibration = spec.calibration
+    if recipe.sinks == "discount-transient" and len(calibration.timesteps) < 2:
+        yield (
+            "recipe.sinks",
+            "discount-transient needs two timesteps: with one, every sink is stable",
+        )
+    if calibration.timestep_weights != "uniform" and not recipe.reads_timesteps:
+        yield (
+            "calibration.timestep_weights",
+            "would have no effect: the recipe reads clean inputs and keeps sinks",
+        )
 
 
 def parse_spec(data: Mapping[str, Any]) -> JobSpec:
@@ -168,6 +178,9 @@ def parse_spec(data: Mapping[str, Any]) -> JobSpec:
         spec = JobSpec.model_validate(_with_implied_sparsity(data))
     except ValidationError as error:
         raise InvalidSpec("The job spec is not valid.", fields=field_errors(error)) from None
+    against = [{"field": field, "message": why} for field, why in objections(spec)]
+    if against:
+        raise InvalidSpec("The job spec makes no sense.", fields=against)
     refuse_unavailable(spec)
     return spec
 
@@ -175,7 +188,10 @@ def parse_spec(data: Mapping[str, Any]) -> JobSpec:
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
     """One {field, message} per offence, fields written as dotted paths."""
     return [
-        {"field": ".".join(str(part) for part in e["loc"]) or "(body)", "message": e["msg"]}
+        {
+            "field": ".".join(str(part) for part in e["loc"]) or "(body)",
+            "message": e["msg"].removeprefix("Value error, "),
+        }
         for e in error.errors()
     ]
 
