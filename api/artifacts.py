@@ -23,6 +23,7 @@ from core.errors import (
 )
 from core.jobs.store import JobStore
 from core.store.base import ObjectStore
+from core.store.keys import file_name
 from core.store.manifest import MANIFEST, ManifestFile, media_type, read
 
 _CHUNK: Final = 1 << 20
@@ -222,14 +223,8 @@ def _file_headers(file: ManifestFile, etag: str) -> dict[str, str]:
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": f"{'inline' if shown else 'attachment'}; {_file_name(name)}",
+        "Content-Disposition": f"{'inline' if shown else 'attachment'}; {file_name(name)}",
         # A page made from a stranger's model must not act as a page of this server.
         "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
         "img-src data: 'self'; font-src data:",
     }
-
-
-def _file_name(name: str) -> str:
-    if name.isascii() and name.isprintable() and not set(name) & {'"', "\\"}:
-        return f'filename="{name}"'
-    return f"filename*=UTF-8''{quote(name, safe='')}"
