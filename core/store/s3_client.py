@@ -2,11 +2,14 @@
 
 import base64
 import hashlib
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from boto3.session import Session
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
+from botocore.session import get_session
 
 from core.store.s3_options import S3Options
 
@@ -36,11 +39,23 @@ def connect(options: S3Options, endpoint: str | None) -> Any:
             "payload_signing_enabled": True,
         },
     )
-    session = Session()
+    session = _session()
     region = options.region or session.region_name or _REGION
     client = session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
     client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
     return client
+
+
+def _session() -> Session:
+    core = get_session()
+    # Most of the time a client takes to make goes into reading the description of S3: once is enough.
+    core.register_component("data_loader", _loader())
+    return Session(botocore_session=core)
+
+
+@cache
+def _loader() -> Loader:
+    return create_loader()
 
 
 def _add_md5(params: dict[str, Any], **_: Any) -> None:

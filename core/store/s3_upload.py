@@ -36,7 +36,7 @@ class Uploader:
             **self._checksum(data),
             Body=data,
         )
-        self._verify(digest.hexdigest(), len(data), answer["ETag"])
+        self._verify(digest.hexdigest(), len(data), answer["ETag"], in_parts=False)
 
     def put_parts(self, file: BufferedReader) -> None:
         """Store the file in parts, several at a time; it has a part's size or more.
@@ -59,7 +59,7 @@ class Uploader:
             with suppress(BotoCoreError, ClientError):
                 self.client.abort_multipart_upload(**self._target, UploadId=upload)
             raise
-        self._verify(digest, size, etag)
+        self._verify(digest, size, etag, in_parts=True)
 
     def _send_parts(
         self, file: BufferedReader, size: int, upload: str, digest: str
@@ -112,7 +112,7 @@ class Uploader:
             answer = held
         return str(answer["ETag"])
 
-    def _verify(self, digest: str, size: int, etag: str) -> None:
+    def _verify(self, digest: str, size: int, etag: str, *, in_parts: bool) -> None:
         """Compare what the store holds now. Raises CorruptObject."""
         held = self._held()
         if held is None or held["ETag"] != etag:
@@ -121,8 +121,8 @@ class Uploader:
             "size": (held["ContentLength"], size),
             "metadata": (held["Metadata"].get("sha256"), digest),
         }
-        checksum = held.get("ChecksumSHA256", "")
-        if checksum and "-" not in checksum:  # with a dash it is one of the parts' checksums
+        checksum = held.get("ChecksumSHA256")
+        if checksum and not in_parts:  # else it is a checksum of the parts' checksums
             found["checksum"] = (base64.b64decode(checksum).hex(), digest)
         wrong = [f"{name} {a!r} instead of {b!r}" for name, (a, b) in found.items() if a != b]
         if wrong:

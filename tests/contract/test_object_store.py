@@ -37,18 +37,12 @@ def _s3(request: pytest.FixtureRequest) -> MakeStore:
 
 
 def _s3_by_url(request: pytest.FixtureRequest) -> MakeStore:
-    """Every folder is a whole bucket."""
+    """Like `_s3`; with parts, checksums and addresses as other options have them."""
     server: str = request.getfixturevalue("s3")
-    urls: dict[Path, str] = {}
-
-    def make(folder: Path) -> ObjectStore:
-        if folder not in urls:
-            options = new_bucket(server)
-            query = "part_size=5242880&threads=2&addressing=path&checksums=when_supported"
-            urls[folder] = f"s3://{options.bucket}?endpoint={server}&region=eu-central-1&{query}"
-        return open_store(urls[folder])
-
-    return make
+    bucket = new_bucket(server).bucket
+    query = "part_size=5242880&threads=1&addressing=path&checksums=when_supported"
+    query += f"&region=eu-central-1&sse=AES256&endpoint={server}"
+    return lambda folder: open_store(f"s3://{bucket}/100%25%20{folder.name}?{query}")
 
 
 STORES: dict[str, Callable[[pytest.FixtureRequest], MakeStore]] = {
