@@ -79,7 +79,8 @@ class S3Store:
                 if code_of(error) != "404":
                     raise
                 # A missing bucket has the same answer, and is no missing artifact.
-                self._client.head_bucket(Bucket=self.options.bucket)
+                with self._named_errors("use"):
+                    self._client.head_bucket(Bucket=self.options.bucket)
                 raise not_found(key) from None
         return ObjectInfo(key, held["ContentLength"])
 

@@ -104,8 +104,10 @@ def not_found(key: str) -> ArtifactNotFound:
 
 def _named(error: ClientError, verb: str, place: str, key: str) -> SecateurError:
     code = code_of(error)
-    if code in _NOT_FOUND and key:
-        return not_found(key)
+    if code in _NOT_FOUND:
+        if key:
+            return not_found(key)
+        code = "NoSuchBucket"
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     unknown = (StoreUnavailable, "Look for this answer in the store's documentation.")
     kind, remedy = _ANSWERS.get(code) or _ANSWERS.get(status) or unknown

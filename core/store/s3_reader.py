@@ -5,11 +5,13 @@ import io
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, FlexibleChecksumError
 
 from core.errors import CorruptObject, StoreUnavailable
+
+_PIECE: Final = 1 << 16  # what one break loses at most of the bytes that had already come
 
 Get = Callable[..., dict[str, Any]]
 """`get_object` of one key: takes `Range` and `IfMatch`, raises named errors."""
@@ -39,7 +41,7 @@ class ResumingReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
-        data = self._next(min(len(view), self._end - self._at))
+        data = self._next(min(len(view), _PIECE, self._end - self._at))
         view[: len(data)] = data
         self._at += len(data)
         self._seen.update(data)
@@ -61,7 +63,7 @@ class ResumingReader(io.RawIOBase):
             except FlexibleChecksumError:
                 raise self._damaged() from None
             except BotoCoreError as error:
-                data, why = b"", " ".join(str(error).split())[:300]
+                data, why = b"", " ".join(str(error).split())[:300].rstrip(".")
             if data:
                 return data
             self._resume(why)
