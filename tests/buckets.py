@@ -23,6 +23,7 @@ CREDENTIALS: Final = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
 _OTHER_VARIABLES: Final = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION")
+KEYS_A_PAGE: Final = 3
 _NUMBERS: Final = count()
 
 
@@ -44,7 +45,9 @@ def moto_server(folder: Path) -> Iterator[str]:
     with log.open("wb") as out:
         # Port 0: it takes a free one and says in its log which.
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-        server = subprocess.Popen(command, stdout=out, stderr=out)
+        # So few keys a page that every listing takes several.
+        environment = os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(KEYS_A_PAGE)}
+        server = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     try:
         yield _address(server, log)
     finally:

@@ -68,7 +68,7 @@ def _read_query(given: list[tuple[str, str]]) -> dict[str, Any]:
         try:
             found[name] = _QUERY[name](text)
         except ValueError as error:
-            raise _refused(f"{name}={text!r}: {error}") from None
+            raise _refused(f"{name}={text.rpartition('@')[2]!r}: {error}") from None
     return found
 
 

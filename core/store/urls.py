@@ -14,13 +14,13 @@ def open_store(url: str) -> ObjectStore:
     Raises:
         BadRequest: neither `file:///absolute/folder` nor a well-formed `s3://bucket/prefix?…`.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "s3":
+    if url.startswith("s3://"):
         # boto3 takes a second to load, which nobody with a local folder need wait for.
         from core.store.s3 import S3Store  # noqa: PLC0415
         from core.store.s3_options import parse_s3_url  # noqa: PLC0415
 
         return S3Store(parse_s3_url(url))
+    parts = urlsplit(url)
     path = unquote(parts.path)
     if (
         parts.scheme != "file"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -170,6 +171,7 @@ class TestKeys:
             lambda: store.open(key),
             lambda: store.read_bytes(key),
             lambda: store.info(key),
+            lambda: store.presign(key, "name", 60),
             lambda: store.delete_prefix(f"{key}/"),
         ]
         if key:  # the empty prefix means everything
@@ -216,6 +218,18 @@ class TestKeys:
         assert list(store.list("")) == []
         assert list(store.list("jobs/")) == []
         assert store.delete_prefix("jobs") == 0
+
+
+def test_a_presigned_url_gives_the_object_to_anyone(store: ObjectStore) -> None:
+    store.put_bytes("a/k ü", b"0123456789")
+    url = store.presign("a/k ü", "k ü.bin", 60)
+    if url is None:
+        assert isinstance(store, LocalStore)
+        return
+    answer = httpx.get(url, headers={"Range": "bytes=2-3"}, trust_env=False)
+    assert answer.content == b"23"
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''k%20%C3%BC.bin"
+    assert answer.headers["content-type"] == "application/octet-stream"
 
 
 def test_check_leaves_no_object(store: ObjectStore) -> None:

@@ -20,9 +20,11 @@ from core.errors import (
     SecateurError,
     StoreUnavailable,
 )
+from core.settings import Settings
 from core.store.s3 import S3Store
 from core.store.s3_options import S3Options
-from tests.buckets import new_bucket
+from secateur.cli._checkup import Finding, checkup
+from tests.buckets import KEYS_A_PAGE, new_bucket
 from tests.faulty_proxy import Fault, FaultyProxy, Kind, faulty_proxy
 
 DATA = random.Random(7).randbytes(700_000)
@@ -58,6 +60,36 @@ def test_without_faults_everything_passes(line: Line) -> None:
     line.far.put_bytes("k", DATA)
     assert line.far.read_bytes("k") == DATA
     line.far.check()
+
+
+def test_lists_and_deletes_take_as_many_pages_as_there_are(line: Line) -> None:
+    keys = [f"jobs/a/{number}" for number in range(2 * KEYS_A_PAGE + 1)]
+    for key in [*keys, "jobs/b"]:
+        line.direct.put_bytes(key, b"x")
+    assert [found.key for found in line.far.list("jobs/a")] == keys
+    assert [seen[:3] for seen in line.proxy.seen] == ["GET"] * 3
+    assert line.far.delete_prefix("jobs/a") == len(keys)
+    assert [found.key for found in line.far.list("")] == ["jobs/b"]
+
+
+def test_a_whole_bucket_is_a_store_too(s3: str) -> None:
+    store = S3Store(new_bucket(s3))
+    store.check()
+    store.put_bytes("a/b", b"x")
+    assert [found.key for found in store.list("a")] == ["a/b"]
+    assert store.delete_prefix("a") == 1
+
+
+def test_the_doctor_looks_at_the_bucket(s3: str, bucket: S3Options) -> None:
+    def finding(name: str) -> Finding:
+        settings = Settings(store_url=f"s3://{name}/prefix?endpoint={s3}")
+        return next(f for f in checkup(settings, "http://127.0.0.1:1") if f.name == "store")
+
+    assert finding(bucket.bucket).status == "ok"
+    broken = finding("no-such-bucket")
+    assert broken.status == "broken"
+    assert "NoSuchBucket" in broken.detail
+    assert "Create the bucket" in broken.remedy
 
 
 class TestDownloads:
