@@ -10,7 +10,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["reset", "end", "stall", "flip", "answer", "cut-request"]
+Kind = Literal["reset", "end", "stall", "flip", "answer", "cut-request", "flip-request"]
 _PIECE: Final = 1 << 14
 
 
@@ -20,7 +20,8 @@ class Fault:
 
     reset, end, stall: the answer's body breaks off after `at` bytes, by RST, FIN or silence.
     flip: its byte `at` is inverted.  answer: `status` with the error `code`, upstream never asked.
-    cut-request: RST to both sides when `at` bytes of the request's head and body have passed.
+    cut-request, flip-request: RST to both sides, or an inverted byte, after `at` bytes of the
+    request, its head included.
     """
 
     kind: Kind
@@ -91,26 +92,28 @@ def _serve(client: socket.socket, proxy: FaultyProxy) -> None:
         client.sendall(_error(fault.status, fault.code))
         return
     with socket.create_connection(proxy.upstream) as server:
-        limit = fault.at if fault and fault.kind == "cut-request" else None
-        pump = threading.Thread(target=_pass_request, args=(client, server, head + more, limit))
+        pump = threading.Thread(target=_pass_request, args=(client, server, head + more, fault))
         pump.daemon = True
         pump.start()
         _pass_answer(server, client, fault, proxy)
 
 
 def _pass_request(
-    client: socket.socket, server: socket.socket, data: bytes, limit: int | None
+    client: socket.socket, server: socket.socket, data: bytes, fault: Fault | None
 ) -> None:
-    passed = 0
+    at = 0
     with suppress(OSError):
         while data:
-            if limit is not None and passed + len(data) > limit:
-                server.sendall(data[: limit - passed])
+            inside = fault is not None and at <= fault.at < at + len(data)
+            if fault and inside and fault.kind == "cut-request":
+                server.sendall(data[: fault.at - at])
                 _reset(server)
                 _reset(client)
                 return
+            if fault and inside and fault.kind == "flip-request":
+                data = _flipped(data, fault.at - at)
             server.sendall(data)
-            passed += len(data)
+            at += len(data)
             data = client.recv(_PIECE)
 
 
@@ -123,8 +126,7 @@ def _pass_answer(
     while data or (data := server.recv(_PIECE)):
         inside = fault is not None and fault.at < at + len(data)
         if fault and inside and fault.kind == "flip" and fault.at >= at:
-            place = fault.at - at
-            data = data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
+            data = _flipped(data, fault.at - at)
         elif fault and inside and fault.kind in ("reset", "end", "stall"):
             client.sendall(data[: fault.at - at])
             if fault.kind == "stall":
@@ -134,6 +136,10 @@ def _pass_answer(
             return
         client.sendall(data)
         at, data = at + len(data), b""
+
+
+def _flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
 
 
 def _read_head(source: socket.socket) -> tuple[bytes, bytes]:

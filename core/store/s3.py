@@ -8,6 +8,7 @@ import io
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -98,13 +99,12 @@ class S3Store:
         return removed
 
     def check(self) -> None:
-        key, probe = f".secateur-check-{secrets.token_hex(8)}", b"secateur"
-        self.put_bytes(key, probe)
+        folder, probe = f".secateur-check/{secrets.token_hex(8)}", b"secateur"
         try:
-            intact = self.read_bytes(key) == probe
+            self._hasty.put_bytes(f"{folder}/probe", probe)
+            intact = self._hasty.read_bytes(f"{folder}/probe") == probe
         finally:
-            with self._named_errors("delete from"):
-                self._client.delete_object(Bucket=self.options.bucket, Key=self._key(key))
+            self._hasty.delete_prefix(folder)
         if not intact:
             raise StoreUnavailable(
                 f"cannot use {self.place}: what was written came back otherwise.",
@@ -206,6 +206,11 @@ class S3Store:
     def _client(self) -> Any:
         with self._named_errors("use"):
             return connect(self.options, self.options.endpoint)
+
+    @cached_property
+    def _hasty(self) -> "S3Store":
+        """The same store for those who wait for an answer, without the patience of a transfer."""
+        return S3Store(replace(self.options, attempts=2, timeout=min(3.0, self.options.timeout)))
 
     @cached_property
     def _public_client(self) -> Any:

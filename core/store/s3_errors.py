@@ -18,7 +18,7 @@ from botocore.exceptions import (
 from core.errors import ArtifactNotFound, CorruptObject, DiskFull, SecateurError, StoreUnavailable
 
 _CREDENTIALS: Final = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN too, where they are temporary)"
-_LATER: Final = "Try again later, or lower `threads` in SECATEUR_STORE_URL."
+_LATER: Final = "Try again later; where it happens often, lower `threads` in SECATEUR_STORE_URL."
 _AGAIN: Final = "Try it again; if it happens often, something on the way to the store is broken."
 
 _NOT_FOUND: Final = ("NoSuchKey", "404", "NoSuchVersion")
@@ -40,6 +40,8 @@ _ANSWERS: Final[dict[str, tuple[type[SecateurError], str]]] = {
     ),
     "SlowDown": (StoreUnavailable, _LATER),
     "503": (StoreUnavailable, _LATER),
+    "InternalError": (StoreUnavailable, _LATER),
+    "500": (StoreUnavailable, _LATER),
     "ServiceUnavailable": (StoreUnavailable, _LATER),
     "NoSuchUpload": (
         StoreUnavailable,

@@ -1,5 +1,6 @@
 """The S3 store over lines that break and against stores that refuse. A wrong byte is always noticed."""
 
+import hashlib
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from core.errors import (
     ArtifactNotFound,
@@ -22,7 +24,9 @@ from core.errors import (
 )
 from core.settings import Settings
 from core.store.s3 import S3Store
+from core.store.s3_client import connect
 from core.store.s3_options import S3Options
+from core.store.s3_upload import Uploader
 from secateur.cli._checkup import Finding, checkup
 from tests.buckets import KEYS_A_PAGE, new_bucket
 from tests.faulty_proxy import Fault, FaultyProxy, Kind, faulty_proxy
@@ -42,6 +46,10 @@ class Line:
 
     def with_options(self, **options: Any) -> S3Store:
         return S3Store(replace(self.far.options, **options))
+
+    def ending(self, key: str) -> str:
+        """How the request begins that joins the parts of `key`."""
+        return f"POST /{self.far.options.bucket}/{self.far.options.prefix}/{key}?uploadId"
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +183,70 @@ class TestUploads:
         line.far.put_file("large", source)
         assert line.direct.read_bytes("large") == LARGE
         assert line.proxy.fault.times == 0
+
+    @pytest.mark.parametrize("large", [False, True])
+    def test_a_byte_that_went_wrong_on_its_way_is_noticed(
+        self, line: Line, tmp_path: Path, large: bool
+    ) -> None:
+        """This server takes bodies that differ from their signature; then reading notices."""
+        (source := tmp_path / "file").write_bytes(LARGE if large else DATA)
+        line.proxy.fault = Fault("flip-request", "PUT", at=500_000)
+        line.far.put_file("k", source)
+        assert line.proxy.fault.times == 0
+        with pytest.raises(CorruptObject):
+            line.direct.read_bytes("k")
+
+    @pytest.mark.parametrize("checksums", ["when_required", "when_supported"])
+    def test_every_body_is_signed(self, bucket: S3Options, checksums: str) -> None:
+        """So that a server which does check refuses a damaged one; over TLS this is no default."""
+        options = replace(bucket, endpoint="https://127.0.0.1:1", attempts=1, checksums=checksums)
+        signed: list[bytes] = []
+        client = connect(options, options.endpoint)
+        client.meta.events.register(
+            "before-send.s3",
+            lambda request, **_: signed.append(request.headers["x-amz-content-sha256"]),
+        )
+        uploader = Uploader(client, options, "k")
+        with pytest.raises(EndpointConnectionError):
+            uploader.put(DATA)
+        assert signed == [hashlib.sha256(DATA).hexdigest().encode()]
+
+    @pytest.mark.parametrize("told", ["success", "NoSuchUpload"])
+    def test_that_end_with_a_lost_answer_have_ended(
+        self, line: Line, tmp_path: Path, told: str
+    ) -> None:
+        """Asked again, some stores repeat their answer, and some have forgotten the upload."""
+        (source := tmp_path / "large").write_bytes(LARGE)
+        forgot = Fault("answer", line.ending("large"), status=404, code="NoSuchUpload")
+        line.proxy.fault = Fault("reset", line.ending("large"))
+        line.proxy.fault.then = forgot if told == "NoSuchUpload" else None
+        line.far.put_file("large", source)
+        assert sum(seen.startswith(line.ending("large")) for seen in line.proxy.seen) == 2
+        assert line.direct.read_bytes("large") == LARGE
+
+    def test_that_were_taken_away_have_not_ended(self, line: Line, tmp_path: Path) -> None:
+        (source := tmp_path / "large").write_bytes(LARGE)
+        line.direct.put_bytes("large", b"an older version")
+        line.proxy.fault = Fault("answer", line.ending("large"), status=404, code="NoSuchUpload")
+        with pytest.raises(StoreUnavailable, match="NoSuchUpload"):
+            line.far.put_file("large", source)
+        assert line.direct.read_bytes("large") == b"an older version"
+
+    def test_into_a_deleted_folder_fail(
+        self, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (source := tmp_path / "large").write_bytes(LARGE)
+        client = line.far._client
+        complete = client.complete_multipart_upload
+
+        def delete_and_complete(**given: object) -> object:
+            line.direct.delete_prefix("jobs/a")
+            return complete(**given)
+
+        monkeypatch.setattr(client, "complete_multipart_upload", delete_and_complete)
+        with pytest.raises(StoreUnavailable):
+            line.far.put_file("jobs/a/k", source)
+        assert list(line.direct.list("")) == []
 
     def test_that_die_leave_no_object(self, line: Line, tmp_path: Path) -> None:
         (source := tmp_path / "large").write_bytes(LARGE)
