@@ -100,8 +100,8 @@ class S3Store:
 
     def check(self) -> None:
         folder, probe = f".secateur-check/{secrets.token_hex(8)}", b"secateur"
+        self._hasty.put_bytes(f"{folder}/probe", probe)
         try:
-            self._hasty.put_bytes(f"{folder}/probe", probe)
             intact = self._hasty.read_bytes(f"{folder}/probe") == probe
         finally:
             self._hasty.delete_prefix(folder)
