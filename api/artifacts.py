@@ -23,10 +23,13 @@ from core.errors import (
 )
 from core.jobs.store import JobStore
 from core.store.base import ObjectStore
+from core.store.keys import file_name
 from core.store.manifest import MANIFEST, ManifestFile, media_type, read
 
 _CHUNK: Final = 1 << 20
 _REPORTS: Final = {"application/json": "report/report.json", "text/html": "report/report.html"}
+_LINK_SECONDS: Final = 900  # to begin a download in; one that has begun goes on
+_PARTS_OF_PAGES: Final = ("text/html", "image/png")
 _SHOWN: Final = ("text/html", "image/png", "application/json", "text/plain")
 
 router = APIRouter(
@@ -102,6 +105,7 @@ def list_artifacts(job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant) -> A
     response_class=StreamingResponse,
     responses={
         **openapi.FILE,
+        307: {"description": "Where the object store gives the file, for 15 minutes"},
         **documented(
             JobNotFound, ArtifactNotFound, PreconditionFailed, RangeNotSatisfiable, StoreUnavailable
         ),
@@ -116,7 +120,10 @@ def read_artifact(
     store: Store,
     tenant: Tenant,
 ) -> Response:
-    """Streams the file. `ETag` is its SHA-256; `Range`, `If-Range` and `If-Match` resume safely."""
+    """Streams the file, or answers 307 to where an S3 store gives it.
+
+    `ETag` is its SHA-256; `Range` with `If-Range` or `If-Match` resumes safely, and is never redirected.
+    """
     found = published(jobs, store, tenant, job_id)
     file = found.files.get(name) if found else None
     if found is None or file is None:
@@ -124,7 +131,7 @@ def read_artifact(
             f"job {job_id} has no artifact {name[:200]!r}.",
             remedy=f"GET /v1/jobs/{job_id}/artifacts lists what there is.",
         )
-    return serve(request, store, found.key(file), file)
+    return serve(request, store, found.key(file), file, redirect=True)
 
 
 @router.get(
@@ -166,8 +173,12 @@ def read_report(
     return response
 
 
-def serve(request: Request, store: ObjectStore, key: str, file: ManifestFile) -> Response:
+def serve(
+    request: Request, store: ObjectStore, key: str, file: ManifestFile, *, redirect: bool = False
+) -> Response:
     """The object, or the part of it that the request's conditions and range leave.
+
+    With `redirect`, the address of the object instead, if the store gives it to anyone.
 
     Raises:
         PreconditionFailed: If-Match names other bytes.
@@ -189,6 +200,9 @@ def serve(request: Request, store: ObjectStore, key: str, file: ManifestFile) ->
         )
     ranged = "if-range" not in headers or matches(headers["if-range"], etag, weak=False)
     span = parse_range(headers.get("range"), file.bytes) if ranged else None
+    url = _link(request, store, key, file) if redirect else None
+    if url is not None:
+        return RedirectResponse(url, headers={"ETag": etag, "Cache-Control": "no-store"})
     status = 200 if span is None else 206
     if span is not None:
         answer["Content-Range"] = span.content_range(file.bytes)
@@ -202,6 +216,19 @@ def serve(request: Request, store: ObjectStore, key: str, file: ManifestFile) ->
         headers=answer,
         media_type=media_type(file.name),
     )
+
+
+def _link(request: Request, store: ObjectStore, key: str, file: ManifestFile) -> str | None:
+    """Where the request may be sent; None if this server has to answer it.
+
+    It has to where a condition names our ETag, which the store would hold against its own, and
+    for the report's page and pictures, whose links and policy end at this server.
+    """
+    conditions = {"if-match", "if-range"} & set(request.headers)
+    shown = media_type(file.name).partition(";")[0] in _PARTS_OF_PAGES
+    if request.method == "HEAD" or conditions or shown:
+        return None
+    return store.presign(key, file.name.rpartition("/")[2], _LINK_SECONDS)
 
 
 def chunks(reader: BinaryIO, count: int) -> Iterator[bytes]:
@@ -222,14 +249,8 @@ def _file_headers(file: ManifestFile, etag: str) -> dict[str, str]:
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": f"{'inline' if shown else 'attachment'}; {_file_name(name)}",
+        "Content-Disposition": f"{'inline' if shown else 'attachment'}; {file_name(name)}",
         # A page made from a stranger's model must not act as a page of this server.
         "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
         "img-src data: 'self'; font-src data:",
     }
-
-
-def _file_name(name: str) -> str:
-    if name.isascii() and name.isprintable() and not set(name) & {'"', "\\"}:
-        return f'filename="{name}"'
-    return f"filename*=UTF-8''{quote(name, safe='')}"

@@ -30,7 +30,11 @@ class Settings(BaseSettings):
 
     database_url: str | None = Field(None, description="SQLAlchemy URL of the job database")
     broker_url: str | None = Field(None, description="redis:// or rediss:// URL for Celery")
-    store_url: str | None = Field(None, description="file:///folder of the object store")
+    store_url: str | None = Field(
+        None,
+        description="file:///folder of the object store, or s3://bucket/prefix?endpoint=http://host:port"
+        " with credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    )
     model_roots: Roots = Field(
         (), description="folders below which file:// models and texts may be read, joined by ':'"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.buckets import credentials, moto_server
 from tests.checkpoints import tiny_llada
 from tests.hub import FakeHub, asked_by_default
 
@@ -37,3 +38,17 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A hub on this machine, which every download asks."""
     with asked_by_default(monkeypatch) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an S3 server on this machine, which starts when the first test asks for it."""
+    with moto_server(tmp_path_factory.mktemp("moto")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def s3(s3_server: str) -> Iterator[str]:
+    """`s3_server`, with credentials for it in the environment."""
+    with credentials():
+        yield s3_server

@@ -19,7 +19,8 @@ from core.progress import Progress
 from core.settings import Settings
 from core.spec import parse_spec
 from core.store import manifest
-from core.store.local import LocalStore
+from core.store.base import ObjectStore
+from core.store.urls import open_store
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 LEASE = 60.0
@@ -33,7 +34,7 @@ class Served:
     url: str
     folder: Path
     jobs: JobStore
-    store: LocalStore
+    store: ObjectStore
     http: httpx.Client
 
     def spec(self, **more: Any) -> dict[str, Any]:
@@ -85,12 +86,17 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, *, broker_url: str = NO_BROKER) -> Iterator[Served]:
-    """A server whose state lies in `folder`; file:// models may lie in its `models`."""
-    database, root = f"sqlite:///{folder}/jobs.db", folder / "store"
+def served(
+    folder: Path, *, broker_url: str = NO_BROKER, store_url: str | None = None
+) -> Iterator[Served]:
+    """A server whose state lies in `folder`, objects too unless `store_url` is elsewhere.
+
+    file:// models may lie in its `models`.
+    """
+    database, objects = f"sqlite:///{folder}/jobs.db", store_url or (folder / "store").as_uri()
     settings = Settings(
         database_url=database,
-        store_url=root.as_uri(),
+        store_url=objects,
         broker_url=broker_url,
         model_roots=(folder / "models",),
     )
@@ -99,7 +105,7 @@ def served(folder: Path, *, broker_url: str = NO_BROKER) -> Iterator[Served]:
         JobStore.open(database) as jobs,
         httpx.Client(base_url=url, trust_env=False, timeout=30) as http,
     ):
-        yield Served(url, folder, jobs, LocalStore(root), http)
+        yield Served(url, folder, jobs, open_store(objects), http)
 
 
 @contextmanager

@@ -40,5 +40,11 @@ class ObjectStore(Protocol):
     def delete_prefix(self, prefix: str) -> int:
         """Remove every object below `prefix/`; how many there were."""
 
+    def presign(self, key: str, filename: str, seconds: int) -> str | None:
+        """A URL at which anyone may GET the object for `seconds`, to be saved as `filename`.
+
+        None where only this process can read it. Whether the object exists is not looked at.
+        """
+
     def check(self) -> None:
         """Raise StoreUnavailable unless an object can be written, read and removed now."""

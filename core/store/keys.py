@@ -1,6 +1,7 @@
 """Which names an object may have. One rule for every store and for the files of a manifest."""
 
 import unicodedata
+from urllib.parse import quote
 
 MAX_KEY_BYTES = 1024
 MAX_PART_BYTES = 255  # the longest file name that common file systems accept
@@ -26,11 +27,19 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
+def file_name(name: str) -> str:
+    """`name` as the parameter of a Content-Disposition header (RFC 6266)."""
+    if name.isascii() and name.isprintable() and not set(name) & {'"', "\\"}:
+        return f'filename="{name}"'
+    return f"filename*=UTF-8''{quote(name, safe='')}"
+
+
 def _problem(key: str) -> str | None:
     if not key:
         return "it is empty"
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
-        return "it holds a control character or a lone surrogate"
+    # The two noncharacters are what XML, in which S3 is asked to delete, cannot hold.
+    if any(unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" for c in key):
+        return "it holds a control character, a lone surrogate, U+FFFE or U+FFFF"
     if len(key.encode()) > MAX_KEY_BYTES:
         return f"it is longer than {MAX_KEY_BYTES} bytes"
     parts = key.split("/")
