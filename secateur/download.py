@@ -78,7 +78,8 @@ def _append(http: httpx.Client, artifact: Artifact, part: Path) -> str:
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": f'"{artifact.sha256}"'}
     try:
-        with http.stream("GET", artifact.url, headers=headers) as response:
+        # The server may send for a file to where it is stored; what arrives is checked all the same.
+        with http.stream("GET", artifact.url, headers=headers, follow_redirects=True) as response:
             if response.is_error:
                 response.read()
                 raise error_of(response)

@@ -31,7 +31,8 @@ def error_of(response: httpx.Response) -> SecateurError:
         code, detail = str(problem["code"]), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
         return NotASecateurServer(
-            f"{response.url} answered {response.status_code} and no problem document.",
+            # Without its query, which in a signed link is as good as a key.
+            f"{response.url.copy_with(query=None)} answered {response.status_code} and no problem document.",
             remedy="Check the server's URL (--url or SECATEUR_URL).",
         )
     remedy, fields = str(problem.get("remedy", "")), problem.get("errors")
