@@ -1,5 +1,7 @@
 """Autoregressive models in transformers' own format, to stand beside the diffusion models."""
 
+from dataclasses import replace
+
 from core.models.families.base import ATTENTION_ROLES, FFN_ROLES, Family, Role
 from core.models.families.common import (
     HEAD_NORMS,
@@ -35,58 +37,41 @@ LLAMA = Family(
     leftovers=("model.layers.{i}.self_attn.rotary_emb.inv_freq",),
 )
 
-QWEN2 = Family(
+QWEN2 = replace(
+    LLAMA,
     name="qwen2",
     model_types=("qwen2",),
     architectures=("Qwen2ForCausalLM",),
     decoder="qwen2",
-    attention="causal",
-    process="uniform",
-    shifted=True,
     keys=HF_KEYS,
-    defaults=DEFAULTS,
     required=HF_REQUIRED | {"use_sliding_window": (False,), "use_mrope": (False,)},
     ignored=HF_IGNORED | {"sliding_window", "max_window_layers"},
-    matrices=HF_MATRICES,
-    others=HF_OTHERS,
     biases=frozenset({"q", "k", "v"}),
     bias_keys={},
-    implied=HF_IMPLIED,
+    leftovers=(),
 )
 
-QWEN3 = Family(
+QWEN3 = replace(
+    LLAMA,
     name="qwen3",
     model_types=("qwen3",),
     architectures=("Qwen3ForCausalLM",),
     decoder="qwen3",
-    attention="causal",
-    process="uniform",
-    shifted=True,
-    keys=OWN_HEADS,
     defaults=DEFAULTS | {"own_head_dim": 128},
     required=HF_REQUIRED | {"use_sliding_window": (False,)},
     ignored=HF_IGNORED | {"sliding_window", "max_window_layers"},
-    matrices=HF_MATRICES,
     others=HF_OTHERS | HEAD_NORMS,
     bias_keys=ATTENTION_BIAS,
-    implied=HF_IMPLIED,
+    leftovers=(),
 )
 
-MISTRAL = Family(
+MISTRAL = replace(
+    LLAMA,
     name="mistral",
     model_types=("mistral",),
     architectures=("MistralForCausalLM",),
     decoder="mistral",
-    attention="causal",
-    process="uniform",
-    shifted=True,
-    keys=OWN_HEADS,
-    defaults=DEFAULTS,
-    required=HF_REQUIRED,
-    ignored=HF_IGNORED,
-    matrices=HF_MATRICES,
-    others=HF_OTHERS,
     bias_keys={},
-    implied=HF_IMPLIED,
+    leftovers=(),
     window="sliding_window",
 )

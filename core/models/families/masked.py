@@ -1,18 +1,14 @@
 """Masked diffusion models without experts: LLaDA and its kin, and Dream.
 
-Tensor names were read off the published checkpoints (GSAI-ML/LLaDA-8B-Base, Dream-org/Dream-v0);
-no code of theirs is used.
+Tensor names are those of the published checkpoints (GSAI-ML/LLaDA-8B-Base, Dream-org/Dream-v0); no code
+of theirs is used.
 """
 
+from dataclasses import replace
+
+from core.models.families.autoregressive import QWEN2
 from core.models.families.base import Family
-from core.models.families.common import (
-    HF_IGNORED,
-    HF_IMPLIED,
-    HF_KEYS,
-    HF_MATRICES,
-    HF_OTHERS,
-    HF_REQUIRED,
-)
+from core.models.families.common import HF_KEYS
 
 MMADA_IGNORED = frozenset(
     {
@@ -94,21 +90,12 @@ LLADA = Family(
     rope_dicts=False,
 )  # fmt: skip
 
-DREAM = Family(
+DREAM = replace(
+    QWEN2,
     name="dream",
     model_types=("Dream",),
     architectures=("DreamModel",),
-    decoder="qwen2",
     attention="bidirectional",
     process="dream",
-    shifted=True,
     keys=HF_KEYS | {"mask_token": "mask_token_id"},
-    defaults={"norm_eps": 1e-6, "rope_theta": 10000.0},
-    required=HF_REQUIRED | {"use_sliding_window": (False,), "use_mrope": (False,)},
-    ignored=HF_IGNORED | {"sliding_window", "max_window_layers"},
-    matrices=HF_MATRICES,
-    others=HF_OTHERS,
-    biases=frozenset({"q", "k", "v"}),
-    bias_keys={},
-    implied=HF_IMPLIED,
 )
