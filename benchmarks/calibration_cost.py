@@ -14,7 +14,7 @@ from time import perf_counter
 
 import torch
 
-from core.calibration.noise import Trajectories, forward_noise
+from core.calibration.noise import Noise, Trajectories, draw
 from core.calibration_spec import Calibration
 from core.examples import folder_of
 from core.models.checkpoint import Checkpoint
@@ -73,8 +73,8 @@ def main() -> None:
     timesteps = Calibration().timesteps[:8]
     samples = max(1, args.sequences // len(timesteps))
     clean = torch.randint(60, (samples, shape.context), generator=rng)
-    assert shape.mask_token is not None
-    trajectories = forward_noise(clean, timesteps, 50, 1e-3, shape.mask_token, 0)
+    noise = Noise("llada", timesteps, 50, 1e-3, mask_token=shape.mask_token)
+    trajectories = draw(clean, noise, seed=0)
     group = GROUP_TOKENS // shape.context
     bare(decoder, trajectories, group)
     watched(decoder, trajectories, group)

@@ -173,10 +173,3 @@ def draw(clean: Tensor, noise: Noise, seed: int) -> Trajectories:
             masked[n, t] = (torch.rand(1, positions, generator=rng)[0] < rate) & ~kept
             noised[n, t] = process.kernel(ids, masked[n, t], noise, rng)
     return Trajectories(clean, noised, masked, rates, torch.ones_like(rates), noise.timesteps)
-
-
-def forward_noise(
-    clean: Tensor, timesteps: tuple[int, ...], steps: int, eps: float, mask_id: int, seed: int
-) -> Trajectories:
-    """LLaDA's process as published, without any option."""
-    return draw(clean, Noise("llada", timesteps, steps, eps, mask_token=mask_id), seed)

@@ -131,17 +131,22 @@ class _Block:
     def solve(self, begin: int, inputs: int) -> None:
         """Remove from all columns of the block, which begins at column `begin` of `inputs`."""
         size = len(self.columns)
-        match self.pattern:
-            case Share(sparsity):
-                count = removed_by_rank(self.columns.numel(), sparsity)
-                self._remove(0, size, lowest_overall(self._score(0, size), count))
-            case Exactly(removed):
-                count = removed * (begin + size) // inputs - removed * begin // inputs
-                self._remove(0, size, lowest_overall(self._score(0, size), count))
-            case KeepPerGroup():
-                pass  # a group is chosen when it is reached
+        count = self._count(begin, inputs)
+        if count is not None:
+            self._remove(0, size, lowest_overall(self._score(0, size), count))
         self._eliminate(0, size)
         self.columns.masked_fill_(self.removed, 0)
+
+    def _count(self, begin: int, inputs: int) -> int | None:
+        """What the block loses as a whole; None where its groups are chosen when they are reached."""
+        match self.pattern:
+            case Share(sparsity):
+                return removed_by_rank(self.columns.numel(), sparsity)
+            case Exactly(removed):
+                end = begin + len(self.columns)
+                return removed * end // inputs - removed * begin // inputs
+            case KeepPerGroup():
+                return None
 
     def _eliminate(self, begin: int, end: int) -> None:
         """Find the errors of columns begin…end, and make later ones of that range absorb them."""

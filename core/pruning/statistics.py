@@ -6,7 +6,7 @@ position counts for. Where only some tokens reached the matrix, as in an expert,
 and `tokens` (rows,) holds each row's flat index into sequences × positions.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -17,7 +17,7 @@ from core.recipes import Recipe
 
 
 @dataclass(slots=True)
-class Statistic:
+class Statistic(ABC):
     """A sum over calibration sequences."""
 
     total: Tensor

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from core.calibration.noise import Trajectories, forward_noise
+from core.calibration.noise import Trajectories
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in
@@ -22,6 +22,7 @@ from core.stages import RunOptions
 from tests.checkpoints import MASK_ID
 from tests.engine_runs import EngineRun
 from tests.family_checkpoints import tiny
+from tests.noising import forward_noise
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from core.calibration.noise import Trajectories, forward_noise
+from core.calibration.noise import Trajectories
 from core.errors import InvalidSpec
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
@@ -22,6 +22,7 @@ from core.recipes import METHODS, Inputs, Method, Recipe, SinkUse, cells
 from tests import oracle
 from tests.checkpoints import MASK_ID, VOCABULARY, tiny_llada
 from tests.engine_runs import EngineRun
+from tests.noising import forward_noise
 
 SAMPLES, POSITIONS = 5, 24
 TIES = 4

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from core.calibration.noise import Trajectories, forward_noise
+from core.calibration.noise import Trajectories
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in
@@ -20,6 +20,7 @@ from core.recipes import METHODS, Recipe, cells
 from tests.checkpoints import MASK_ID
 from tests.engine_runs import EngineRun
 from tests.family_checkpoints import tiny
+from tests.noising import forward_noise
 
 SAMPLES, TIMESTEPS = 4, (10, 25, 40)
 AT_ONCE = [cell for cell in cells() if cell.all_blocks_at_once]

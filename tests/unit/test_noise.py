@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.calibration.noise import PROCESSES, Noise, ProcessName, Trajectories, draw, forward_noise
+from core.calibration.noise import PROCESSES, Noise, ProcessName, Trajectories, draw
 from core.calibration_spec import mask_rate
 from tests.checkpoints import MASK_ID
+from tests.noising import forward_noise
 
 CLEAN = torch.arange(64).reshape(2, 32) % 50
 VOCABULARY = 200_000
