@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from core.errors import InvalidSpec
 from core.models.checkpoint import Checkpoint
@@ -113,19 +114,43 @@ def test_counts_hold_where_magnitudes_are_equal(
 ) -> None:
     """In bfloat16 many weights share a threshold; here nearly all weights are equal."""
     source, out = tiny(tmp_path / "model", "llada"), tmp_path / "out"
-    before = Checkpoint(take_in(source))
-    shard = source / before.intake.weights[0]
-    raw = bytearray(shard.read_bytes())
-    for name, place in before.places.items():
-        if "proj" in name or ("blocks" in name and "_out" in name):
-            coarse = before.read(name).mul(2).round().clamp(1, 2)
-            raw[place.begin : place.end] = coarse.numpy().tobytes()
-    shard.write_bytes(raw)
+    rewrite(
+        source,
+        lambda name: "proj" in name or ("blocks" in name and "_out" in name),
+        lambda tensor: tensor.mul(2).round().clamp(1, 2),
+    )
     report = run(source, out, method, pattern=pattern)
     for name, told in report.sparsity.matrices.items():
         rows, width = told.shape
         ranked = pattern == "unstructured" and "wanda" not in method
         assert told.removed == rows * width // 2 + ranked, name
+
+
+@pytest.mark.parametrize("method", ["sink-wanda", "sparsegpt"])
+def test_experts_that_no_token_reached_are_told(tmp_path: Path, method: Method) -> None:
+    source, out = tiny(tmp_path / "model", "llada_moe"), tmp_path / "out"
+    # A router without preferences sends every token to the same few experts.
+    rewrite(source, lambda name: name.endswith("mlp.gate.weight"), torch.zeros_like)
+    report = run(source, out, method)
+    experts, active = report.model.experts, report.model.active_experts
+    assert len(report.sparsity.unreached) == 2 * 3 * (experts - active)
+    assert any("reached by no calibration token" in warning for warning in report.warnings)
+    pruned = Checkpoint(take_in(out / "model"))
+    for name in report.sparsity.unreached:
+        assert 0.45 < (pruned.read(name) == 0).float().mean() < 0.55, name
+
+
+def rewrite(
+    source: Path, chosen: Callable[[str], bool], change: Callable[[Tensor], Tensor]
+) -> None:
+    """Put other numbers into the chosen tensors of a float32 checkpoint in one file."""
+    before = Checkpoint(take_in(source))
+    shard = source / before.intake.weights[0]
+    raw = bytearray(shard.read_bytes())
+    for name, place in before.places.items():
+        if chosen(name):
+            raw[place.begin : place.end] = change(before.read(name)).numpy().tobytes()
+    shard.write_bytes(raw)
 
 
 def test_a_list_that_does_not_fit_the_model_is_a_bad_request(tmp_path: Path) -> None:
