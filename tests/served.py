@@ -87,13 +87,18 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, *, broker_url: str = NO_BROKER, store_url: str | None = None
+    folder: Path,
+    *,
+    broker_url: str = NO_BROKER,
+    store_url: str | None = None,
+    database_url: str | None = None,
 ) -> Iterator[Served]:
-    """A server whose state lies in `folder`, objects too unless `store_url` is elsewhere.
+    """A server whose state lies in `folder`, but for what one of the URLs puts elsewhere.
 
     file:// models may lie in its `models`.
     """
-    database, objects = f"sqlite:///{folder}/jobs.db", store_url or (folder / "store").as_uri()
+    database = database_url or f"sqlite:///{folder}/jobs.db"
+    objects = store_url or (folder / "store").as_uri()
     settings = Settings(
         database_url=database,
         store_url=objects,
