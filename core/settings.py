@@ -18,6 +18,13 @@ def _split_paths(value: object) -> object:
     return [part for part in value.split(":") if part] if isinstance(value, str) else value
 
 
+def _split_names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 Roots = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
 
 
@@ -37,6 +44,16 @@ class Settings(BaseSettings):
     )
     model_roots: Roots = Field(
         (), description="folders below which file:// models and texts may be read, joined by ':'"
+    )
+    allowed_hosts: Names = Field(
+        (),
+        description="names the API answers for once keys are demanded, joined by ','; any if unset."
+        " Without keys it answers for loopback names only",
+    )
+    trusted_proxies: Names = Field(
+        (),
+        description="addresses or networks, joined by ',', of proxies whose X-Forwarded-Proto and"
+        " X-Forwarded-For are believed; '*' for any",
     )
     device: str = Field("auto", description="cpu, cuda, cuda:N, or auto: CUDA where present")
     threads: int | None = Field(None, ge=1, description="CPU threads of a run; all cores if unset")

