@@ -1,10 +1,11 @@
 """All configuration: `SECATEUR_*` environment variables over `secateur.toml` over defaults."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -24,7 +25,16 @@ def _split_names(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _check_addresses(names: tuple[str, ...]) -> tuple[str, ...]:
+    # uvicorn would take a mistyped one for the name of a socket, and believe nobody.
+    for name in names:
+        if name != "*":
+            ip_network(name)
+    return names
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
+Addresses = Annotated[Names, AfterValidator(_check_addresses)]
 Roots = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
 
 
@@ -50,7 +60,7 @@ class Settings(BaseSettings):
         description="names the API answers for once keys are demanded, joined by ','; any if unset."
         " Without keys it answers for loopback names only",
     )
-    trusted_proxies: Names = Field(
+    trusted_proxies: Addresses = Field(
         (),
         description="addresses or networks, joined by ',', of proxies whose X-Forwarded-Proto and"
         " X-Forwarded-For are believed; '*' for any",
