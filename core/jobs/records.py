@@ -1,4 +1,4 @@
-"""The tables. Everything that must survive a crash is in one of these two."""
+"""The tables. Everything that must survive a crash is in one of these."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -143,3 +143,26 @@ class EventRecord(Base):
     type: Mapped[str] = mapped_column(String(8))
     message: Mapped[str] = mapped_column(Words)
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class KeyRecord(Base):
+    """One API key. Never deleted: that there was one is what closes the server to strangers."""
+
+    __tablename__ = "api_keys"
+
+    # "key_" and 12 hexadecimal digits, which are also in the key itself.
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    # Whose jobs it opens.
+    tenant: Mapped[str] = mapped_column(String(64))
+    # What it is for, in the operator's words.
+    name: Mapped[str] = mapped_column(String(100))
+    # How the key begins: enough to tell it from others in a list, and no help in guessing it.
+    prefix: Mapped[str] = mapped_column(String(16))
+    # Hexadecimal, of the whole key.
+    sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    # Up to a minute behind.
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)

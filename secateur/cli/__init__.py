@@ -15,6 +15,8 @@ from secateur.cli import (
     demo,
     doctor,
     download,
+    init,
+    keys,
     list_jobs,
     prune,
     serve,
@@ -45,6 +47,8 @@ app.command("download")(download.download)
 app.command("doctor")(doctor.doctor)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)
+app.command("init")(init.init)
+app.add_typer(keys.app, name="keys")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
