@@ -83,10 +83,11 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
 
 
 def _serve(client: socket.socket, proxy: FaultyProxy) -> None:
-    """One request; the connection ends with it."""
+    """One request; the connection ends with it, so that none goes by unseen."""
     head, more = _read_head(client)
     if not head:
         return
+    head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
     fault = proxy.take(head.split(b"\r\n", 1)[0].decode())
     if fault and fault.kind == "answer":
         client.sendall(_error(fault.status, fault.code))
