@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -13,12 +13,17 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from core.source_buckets import check_places, split_places
+
 
 def _split_paths(value: object) -> object:
     return [part for part in value.split(":") if part] if isinstance(value, str) else value
 
 
 Roots = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
+Buckets = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(split_places), AfterValidator(check_places)
+]
 
 
 class Settings(BaseSettings):
@@ -37,6 +42,12 @@ class Settings(BaseSettings):
     )
     model_roots: Roots = Field(
         (), description="folders below which file:// models and texts may be read, joined by ':'"
+    )
+    source_buckets: Buckets = Field(
+        (),
+        description="places below which s3:// models and texts may be read, such as"
+        " s3://bucket/prefix?endpoint=http://host:port&region=eu-central-1, with whitespace or commas"
+        " between them; credentials from the AWS_* variables",
     )
     device: str = Field("auto", description="cpu, cuda, cuda:N, or auto: CUDA where present")
     threads: int | None = Field(None, ge=1, description="CPU threads of a run; all cores if unset")

@@ -143,7 +143,7 @@ def _child_environment(settings: Settings) -> dict[str, str]:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if isinstance(value, tuple):
-            value = ":".join(str(part) for part in value)
+            value = (" " if name == "source_buckets" else ":").join(str(part) for part in value)
         if value is not None:
             env[f"SECATEUR_{name.upper()}"] = str(value)
     return environment(env)
