@@ -141,7 +141,7 @@ def s3_source(source: str, allowed: Allowed) -> S3Source:
     """
     bucket, _, path = source.removeprefix("s3://").partition("/")
     key = unquote(path).removesuffix("/")
-    plain = BUCKET.fullmatch(bucket) and (is_plain(key) if key else path in ("", "/"))
+    plain = BUCKET.fullmatch(bucket) and (not path or is_plain(key))
     if not plain or set(source) & set("?#"):
         # An endpoint that whoever names the source could choose would lead anywhere.
         raise SourceRefused(
