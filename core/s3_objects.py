@@ -153,7 +153,8 @@ class Objects:
         if code in _DENIED:
             return SourceRefused(
                 f"{place}: the store denies access ({code}).",
-                remedy="Give the AWS_* credentials where the run happens s3:ListBucket and s3:GetObject there.",
+                remedy="Check that the AWS_* credentials where the run happens are valid, and give them"
+                " s3:ListBucket and s3:GetObject there.",
             )
         if code in _REPLACED:
             return _changed(place)
