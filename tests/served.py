@@ -87,11 +87,15 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, *, broker_url: str = NO_BROKER, store_url: str | None = None
+    folder: Path,
+    *,
+    broker_url: str = NO_BROKER,
+    store_url: str | None = None,
+    source_buckets: tuple[str, ...] = (),
 ) -> Iterator[Served]:
     """A server whose state lies in `folder`, objects too unless `store_url` is elsewhere.
 
-    file:// models may lie in its `models`.
+    file:// models may lie in its `models`, s3:// ones below `source_buckets`.
     """
     database, objects = f"sqlite:///{folder}/jobs.db", store_url or (folder / "store").as_uri()
     settings = Settings(
@@ -99,6 +103,7 @@ def served(
         store_url=objects,
         broker_url=broker_url,
         model_roots=(folder / "models",),
+        source_buckets=source_buckets,
     )
     with (
         _listening(settings) as url,
