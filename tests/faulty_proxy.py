@@ -39,6 +39,7 @@ class FaultyProxy:
     url: str = ""
     fault: Fault | None = None
     seen: list[str] = field(default_factory=list)  # the first line of every request
+    passed: int = 0  # bytes of bodies that clients were sent
     closing: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -53,6 +54,10 @@ class FaultyProxy:
             if fault.then and not fault.times:
                 self.fault = fault.then
             return fault
+
+    def count(self, passed: int) -> None:
+        with self._lock:
+            self.passed += passed
 
 
 @contextmanager
@@ -136,6 +141,7 @@ def _pass_answer(
                 _reset(client)
             return
         client.sendall(data)
+        proxy.count(len(data))
         at, data = at + len(data), b""
 
 
