@@ -51,7 +51,7 @@ def run(data: Path, host: str, port: int, settings: Settings) -> int:
         port = _usable(host, port)
         family = Family(folder / "logs", time.monotonic)
         stack.callback(family.stop, STOP_SECONDS)
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        url = _url(host, port)
         if settings.broker_url is None:
             broker = _add_broker(family, folder / "broker")
             settings = settings.model_copy(update={"broker_url": broker.url})
@@ -63,6 +63,12 @@ def run(data: Path, host: str, port: int, settings: Settings) -> int:
             _announce(url, keyed)
             _tend(family, asked_to_stop, lambda: False)
     return 0
+
+
+def _url(host: str, port: int) -> str:
+    """Where this machine finds a server that listens on `host`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - told from others
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _completed(settings: Settings, folder: Path) -> Settings:

@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from core.errors import BadRequest, KeyMissing, KeyRevoked, KeyUnknown, ScopeMissing
+from core.errors import BadRequest, KeyMissing, KeyRevoked, KeyUnknown, ScopeMissing, SecateurError
 from core.jobs.credentials import new_text
 from secateur import Client
 from tests.served import NOW, Served, served
@@ -149,7 +149,12 @@ def _check_refusals(server: Served) -> None:
         assert list(client.list()) == []
         with pytest.raises(ScopeMissing, match="jobs:write"):
             client.submit(spec)
-    for key, kind in [(None, KeyMissing), (KEY, KeyUnknown), (revoked.text, KeyRevoked)]:
+    refusals: list[tuple[str | None, type[SecateurError]]] = [
+        (None, KeyMissing),
+        (KEY, KeyUnknown),
+        (revoked.text, KeyRevoked),
+    ]
+    for key, kind in refusals:
         with Client(server.url, api_key=key) as client, pytest.raises(kind) as refused:
             client.submit(spec)
         assert refused.value.exit_status == 5

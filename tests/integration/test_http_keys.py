@@ -25,7 +25,7 @@ ROUTES = [
     for router in ROUTERS
     for route in router.routes
     if isinstance(route, APIRoute)
-    for method in sorted(route.methods)
+    for method in sorted(route.methods or ())
 ]
 CLOSED = [each for each in ROUTES if each[1] not in OPEN]
 OF_A_JOB = [(method, path) for method, path, _ in CLOSED if path.startswith("/v1/jobs/{job_id}")]
@@ -116,8 +116,8 @@ class TestTwoTenants:
     def test_each_finds_the_others_jobs_absent(self, keyed: Served, method: str, path: str) -> None:
         files = {"report/report.json": b'{"secret": 1}', "model/config.json": b"{}"}
         mine = keyed.key(tenant="mine")
-        done = keyed.succeeded(files, tenant="theirs")
-        waiting = keyed.submit(tenant="theirs")
+        done = keyed.succeeded(files, "theirs")
+        waiting = keyed.submit("theirs")
         absent = "job_ffffffffffffffffffffffff"
         answers = {
             job_id: ask(keyed, method, filled(path, job_id), mine)
@@ -130,14 +130,14 @@ class TestTwoTenants:
         assert keyed.jobs.get("theirs", waiting).state is State.QUEUED
 
     def test_each_lists_its_own(self, keyed: Served) -> None:
-        ids = {tenant: keyed.submit(tenant=tenant) for tenant in ("left", "right")}
+        ids = {tenant: keyed.submit(tenant) for tenant in ("left", "right")}
         for tenant, job_id in ids.items():
             listed = ask(keyed, "GET", "/v1/jobs?limit=200", keyed.key(tenant=tenant)).json()
             assert [job["id"] for job in listed["data"]] == [job_id]
 
     def test_a_cursor_of_the_other_leads_to_nothing(self, keyed: Served) -> None:
         for _ in range(2):
-            keyed.submit(tenant="long")
+            keyed.submit("long")
         page = ask(keyed, "GET", "/v1/jobs?limit=1", keyed.key(tenant="long")).json()
         url = f"/v1/jobs?after={page['next']}"
         assert ask(keyed, "GET", url, keyed.key(tenant="short")).json()["data"] == []
@@ -145,7 +145,7 @@ class TestTwoTenants:
     @pytest.mark.parametrize(("method", "path"), OF_A_JOB)
     def test_the_owner_finds_it(self, keyed: Served, method: str, path: str) -> None:
         owner = keyed.key(tenant="owner")
-        job_id = keyed.succeeded({"report/report.json": b"{}"}, tenant="owner")
+        job_id = keyed.succeeded({"report/report.json": b"{}"}, "owner")
         status = ask(keyed, method, filled(path, job_id), owner).status_code
         assert status in (200, 409)  # it has ended: too late to cancel
 
