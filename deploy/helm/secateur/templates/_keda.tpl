@@ -2,6 +2,12 @@
 {{- define "secateur.scaledObject" -}}
 {{- $root := .root }}{{ $worker := .worker }}{{ $keda := .worker.keda -}}
 {{- $name := include "secateur.fullname" $root -}}
+{{- if gt (int $keda.minReplicas) (int $keda.maxReplicas) -}}
+{{- fail (printf "workers: %s: keda.minReplicas must not be above keda.maxReplicas" $worker.name) -}}
+{{- end -}}
+{{- if and (eq $keda.scaleDown "idle") (gt (int $keda.minReplicas) 0) -}}
+{{- fail (printf "workers: %s: keda.minReplicas must be 0 with scaleDown: idle; for workers that are always there, add a class without keda" $worker.name) -}}
+{{- end -}}
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
 metadata:
@@ -20,9 +26,6 @@ spec:
       behavior:
         scaleDown:
           {{- if eq $keda.scaleDown "idle" }}
-          {{- if gt (int $keda.minReplicas) 0 }}
-          {{- fail (printf "workers: %s: keda.minReplicas must be 0 with scaleDown: idle; for workers that are always there, add a class without keda" $worker.name) }}
-          {{- end }}
           selectPolicy: Disabled
           {{- else }}
           stabilizationWindowSeconds: 600

@@ -7,6 +7,9 @@
 {{- fail (printf "workers: %s: device %s and gpus: %v do not go together" $worker.name $device $worker.gpus) -}}
 {{- end -}}
 {{- $_ := set $worker "device" $device -}}
+{{- if not $worker.resources -}}
+{{- fail (printf "workers: %s: resources are missing; their memory limit is the least there must be" $worker.name) -}}
+{{- end -}}
 {{- toYaml $worker -}}
 {{- end -}}
 
@@ -68,15 +71,24 @@ spec:
         - name: worker
           {{- include "secateur.workerContainer" . | nindent 10 }}
           command: [secateur, worker]
-          # The worker forks the process that carries out jobs, and replaces it when it dies: with
-          # none it is not working. One that no longer hears its queue leaves by itself.
-          livenessProbe:
-            exec:
-              command: [sh, -c, "cat /proc/1/task/*/children | grep -q '[0-9]'"]
-            initialDelaySeconds: 60
-            periodSeconds: 20
+          # The file is touched after every look at database and queue.
+          startupProbe:
+            {{- include "secateur.recently" 2 | nindent 12 }}
+            periodSeconds: 5
             timeoutSeconds: 5
-            failureThreshold: 6
+            failureThreshold: 60
+          readinessProbe:
+            {{- include "secateur.recently" 2 | nindent 12 }}
+            periodSeconds: 30
+            timeoutSeconds: 5
+            failureThreshold: 2
+          # A run survives half an hour without a database, so its worker is left alone that long.
+          # One that no longer hears its queue leaves by itself.
+          livenessProbe:
+            {{- include "secateur.recently" 30 | nindent 12 }}
+            periodSeconds: 60
+            timeoutSeconds: 5
+            failureThreshold: 3
       volumes:
         {{- include "secateur.volumes" (dict "root" $root "hub" true "tmp" "1Gi") | nindent 8 }}
         - name: work
@@ -94,7 +106,9 @@ env:
   - name: HOME
     value: /tmp
   - name: SECATEUR_WORK_DIR
-    value: /work
+    value: /var/lib/secateur/work
+  - name: SECATEUR_ALIVE_PATH
+    value: /tmp/alive
   - name: SECATEUR_DEVICE
     value: {{ $worker.device }}
   {{- with include "secateur.memoryBudget" $worker }}
@@ -119,7 +133,7 @@ resources:
 volumeMounts:
   {{- include "secateur.mounts" (dict "root" .root "hub" true) | nindent 2 }}
   - name: work
-    mountPath: /work
+    mountPath: /var/lib/secateur/work
 {{- end }}
 
 {{/* A container sees the whole node's memory as free: what it may use must be said. */}}
@@ -160,4 +174,13 @@ spec:
   selector:
     matchLabels:
       {{- include "secateur.workerSelector" . | nindent 6 }}
+{{- end }}
+
+{{/* A probe: the worker has looked around within so many minutes, and has a process for jobs */}}
+{{- define "secateur.recently" -}}
+exec:
+  command:
+    - sh
+    - -c
+    - test -n "$(find /tmp/alive -mmin -{{ . }})" && test -n "$(cat /proc/1/task/*/children)"
 {{- end }}
