@@ -1,8 +1,7 @@
 """What the pods are told: settings that exist, commands that exist, and no secret anywhere."""
 
+import json
 import re
-import sqlite3
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +11,7 @@ import yaml
 from packaging.version import Version
 
 import secateur.cli
-from core.jobs.migrate import migrate
-from core.jobs.states import TERMINAL, State
-from core.jobs.store import JobStore
 from core.settings import Settings
-from core.spec import parse_spec
 from tests.deployment.chart import (
     CHART,
     EXAMPLES,
@@ -30,10 +25,8 @@ from tests.deployment.chart import (
     pods,
     render,
 )
-from workers.bell import QUEUE
 
 OTHERS: Final = {"HOME", "HF_ENDPOINT", "HF_TOKEN_PATH", "AWS_SHARED_CREDENTIALS_FILE"}
-KEDA: Final = CHART / "ci" / "keda-values.yaml"
 GPU: Final = CHART / "ci" / "gpu-values.yaml"
 EVERYTHING: Final = CHART / "ci" / "everything-values.yaml"
 
@@ -125,6 +118,16 @@ def test_an_image_version_is_the_packages_version() -> None:
     assert Version(chart["version"])
 
 
+def test_settings_are_written_as_their_variables_want_them() -> None:
+    told = named(render(EVERYTHING), "ConfigMap", "pruning-service")["data"]
+    assert told["SECATEUR_ALLOWED_HOSTS"] == "secateur.example.com,secateur"
+    assert told["SECATEUR_CANCEL_GRACE_SECONDS"] == "0.5"
+    assert told["SECATEUR_LOG_LEVEL"] == "DEBUG"
+    kept = {"settings.retention": {"keep_last": 5, "days": {"a": 7}}}
+    retention = named(render(MINIMAL, **kept), "ConfigMap", "r1-secateur")["data"]
+    assert json.loads(retention["SECATEUR_RETENTION"]) == kept["settings.retention"]
+
+
 def told_to_worker(release: list[Manifest], name: str) -> tuple[dict[str, str], Manifest]:
     deployment = named(release, "Deployment", f"r1-secateur-worker-{name}")
     spec = deployment["spec"]["template"]["spec"]
@@ -148,8 +151,9 @@ def test_classes_of_workers_differ_where_they_should() -> None:
     ]  # fmt: skip
     assert "runtimeClassName" not in cpu_pod
     assert gpu_pod["runtimeClassName"] == "nvidia"
-    assert gpu_pod["containers"][0]["image"] == "registry.example.com/secateur-worker:0.1.0-cuda"
-    assert part_pod["containers"][0]["image"] == "secateur-worker:0.1.0"
+    assert gpu_pod["containers"][0]["image"] == "registry.example.com/secateur-worker:1.0-cuda"
+    assert part_pod["containers"][0]["image"] == "secateur-worker:0.1.0-cuda"
+    assert cpu_pod["containers"][0]["image"] == "secateur-worker:0.1.0-cpu"
 
 
 @pytest.mark.parametrize(
@@ -168,22 +172,6 @@ def test_threads_follow_from_the_limit(cpus: str, threads: str) -> None:
     workers = [{"name": "a", "resources": {"limits": {"memory": "1Gi", "cpu": cpus}}}]
     told, _ = told_to_worker(render(MINIMAL, workers=workers), "a")
     assert told["SECATEUR_THREADS"] == threads
-
-
-def test_a_class_may_switch_off_what_all_have() -> None:
-    changes = {
-        "workerDefaults.keda.enabled": True,
-        "workerDefaults.replicas": 3,
-        "workers": [
-            {"name": n, "resources": {"limits": {"memory": "1Gi"}}, **more}
-            for n, more in {"a": {}, "b": {"keda": {"enabled": False}, "replicas": 0}}.items()
-        ],
-    }
-    release = render(MINIMAL, **changes)
-    [scaled] = of_kind(release, "ScaledObject")
-    assert scaled["spec"]["scaleTargetRef"]["name"] == "r1-secateur-worker-a"
-    assert "replicas" not in named(release, "Deployment", "r1-secateur-worker-a")["spec"]
-    assert named(release, "Deployment", "r1-secateur-worker-b")["spec"]["replicas"] == 0
 
 
 @pytest.mark.parametrize(
@@ -215,46 +203,3 @@ def test_a_changed_setting_starts_new_pods() -> None:
     assert before == same
     assert len(before) == len(after) == 1
     assert before != after
-
-
-def test_keda_asks_for_the_workers_own_queue_and_the_urls_own_places() -> None:
-    release = render(KEDA)
-    scaled = named(release, "ScaledObject", "r1-secateur-worker-burst")["spec"]
-    rows, bell = (trigger["metadata"] for trigger in scaled["triggers"])
-    assert bell["listName"] == QUEUE
-    assert (bell["address"], bell["databaseIndex"]) == ("redis.example.com:6379", "2")
-    assert (bell["enableTLS"], bell["listLength"]) == ("true", "2")
-    assert (rows["host"], rows["port"]) == ("db.example.com", "6432")
-    assert (rows["userName"], rows["dbName"]) == ("secateur", "jobs")
-    assert rows["sslmode"] == "verify-full"
-    authentications = {m["metadata"]["name"]: m for m in of_kind(release, "TriggerAuthentication")}
-    used = {trigger["authenticationRef"]["name"] for trigger in scaled["triggers"]}
-    assert used == authentications.keys()
-    [password] = authentications["r1-secateur-database"]["spec"]["secretTargetRef"]
-    assert password == {"parameter": "password", "name": "secateur-database", "key": "pw"}
-
-
-def test_scaling_never_stops_a_run_unless_it_was_asked_to() -> None:
-    release = render(KEDA)
-
-    def shrinking(name: str) -> dict[str, Any]:
-        spec = named(release, "ScaledObject", f"r1-secateur-worker-{name}")["spec"]
-        found = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
-        return {"least": spec["minReplicaCount"], **found}
-
-    assert shrinking("burst") == {"least": 0, "selectPolicy": "Disabled"}
-    assert shrinking("steady")["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 600}]
-
-
-def test_the_query_counts_what_a_worker_has_to_do(tmp_path: Path) -> None:
-    """KEDA's question, put to a real table of jobs in every state."""
-    triggers = named(render(KEDA), "ScaledObject", "r1-secateur-worker-burst")["spec"]["triggers"]
-    migrate(f"sqlite:///{tmp_path}/jobs.db")
-    with JobStore.open(f"sqlite:///{tmp_path}/jobs.db") as jobs:
-        spec = parse_spec({"model": {"source": "example:kjv-dlm"}, "sparsity": 0.5})
-        ids = {state: jobs.create("t", spec, datetime.now(UTC)).id for state in State}
-    with sqlite3.connect(tmp_path / "jobs.db") as database:
-        for state, job_id in ids.items():
-            database.execute("UPDATE jobs SET state = ? WHERE id = ?", (state, job_id))
-        [(count,)] = database.execute(triggers[0]["metadata"]["query"]).fetchall()
-    assert count == len(State) - len(TERMINAL) == 3

@@ -19,6 +19,17 @@ SECATEUR_MODEL_ROOTS: {{ pluck "path" (first .Values.models) | join "" }}{{ rang
 HF_ENDPOINT: {{ . | quote }}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
-SECATEUR_{{ upper $name }}: {{ (kindIs "string" $value) | ternary $value (toJson $value) | quote }}
+SECATEUR_{{ upper $name }}: {{ include "secateur.setting" $value | quote }}
 {{- end }}
+{{- end -}}
+
+{{/* A value as its variable has it: lists are joined by commas, objects are JSON */}}
+{{- define "secateur.setting" -}}
+{{- if kindIs "slice" . -}}
+{{ join "," . }}
+{{- else if kindIs "string" . -}}
+{{ . }}
+{{- else -}}
+{{ toJson . }}
+{{- end -}}
 {{- end -}}

@@ -7,6 +7,8 @@
 {{- fail (printf "workers: %s: device %s and gpus: %v do not go together" $worker.name $device $worker.gpus) -}}
 {{- end -}}
 {{- $_ := set $worker "device" $device -}}
+{{- $kind := regexFind "^[a-z]+" $device -}}
+{{- $_ := set $worker.image "tag" (default (printf "%s-%s" .root.Chart.AppVersion $kind) $worker.image.tag) -}}
 {{- if not $worker.resources -}}
 {{- fail (printf "workers: %s: resources are missing; their memory limit is the least there must be" $worker.name) -}}
 {{- end -}}
