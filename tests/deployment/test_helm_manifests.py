@@ -9,7 +9,7 @@ import jsonschema  # type: ignore[import-untyped]  # it comes with kubernetes-va
 import kubernetes_validate
 import pytest
 
-from tests.deployment.chart import CHART, EXAMPLES, MINIMAL, Manifest, helm, render, template
+from tests.deployment.chart import CHART, EXAMPLES, MINIMAL, Manifest, helm, named, render, template
 
 CUSTOM: Final = json.loads((Path(__file__).parent / "custom_resources.json").read_text())
 OLDEST, NEWEST = "1.30", "1.37"
@@ -91,10 +91,15 @@ def test_rendering_is_deterministic(values: Path) -> None:
 
 def test_a_wrong_manifest_would_be_noticed() -> None:
     """The validators, validated."""
-    [budget] = [m for m in render(MINIMAL) if m["metadata"]["name"].endswith("-worker-cpu")][:1]
+    budget = named(render(MINIMAL), "PodDisruptionBudget", "r1-secateur-worker-cpu")
     with pytest.raises(kubernetes_validate.ValidationError):
         validate(budget | {"surprise": 1})
     scaled = next(m for m in render(MINIMAL, **OPTIONS["keda"]) if m["kind"] == "ScaledObject")
-    for wrong in ({"minReplicas": 0}, {"maxReplicaCount": "4"}, {"triggers": []}):
+    wrongs: list[dict[str, Any]] = [
+        {"minReplicas": 0},
+        {"maxReplicaCount": "4"},
+        {"triggers": []},
+    ]
+    for wrong in wrongs:
         with pytest.raises(jsonschema.ValidationError):
             validate(scaled | {"spec": scaled["spec"] | wrong})

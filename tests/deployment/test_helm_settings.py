@@ -123,9 +123,10 @@ def test_settings_are_written_as_their_variables_want_them() -> None:
     assert told["SECATEUR_ALLOWED_HOSTS"] == "secateur.example.com,secateur"
     assert told["SECATEUR_CANCEL_GRACE_SECONDS"] == "0.5"
     assert told["SECATEUR_LOG_LEVEL"] == "DEBUG"
-    kept = {"settings.retention": {"keep_last": 5, "days": {"a": 7}}}
-    retention = named(render(MINIMAL, **kept), "ConfigMap", "r1-secateur")["data"]
-    assert json.loads(retention["SECATEUR_RETENTION"]) == kept["settings.retention"]
+    assert json.loads(told["SECATEUR_RETENTION"]) == {
+        "default": {"ttl_days": 90},
+        "search": {"ttl_days": 30, "keep_last": 5},
+    }
 
 
 def told_to_worker(release: list[Manifest], name: str) -> tuple[dict[str, str], Manifest]:

@@ -25,6 +25,7 @@ def worker(**more: Any) -> dict[str, Any]:
         ({"settings.database_password": "hunter2"}, "database_password"),
         ({"settings.max_attempts": 0}, "/settings/max_attempts"),
         ({"settings.scan_seconds": 300}, "/settings/scan_seconds"),
+        ({"settings.retention": {"default": {"days": 3}}}, "/settings/retention/default"),
         ({"databaseUrl": "postgresql://me:hunter2@db/jobs"}, "/databaseUrl"),
         ({"databaseUrl": "postgresql://me@db/jobs?password=hunter2"}, "/databaseUrl"),
         ({"databaseUrl": "sqlite:////jobs.db"}, "/databaseUrl"),

@@ -138,7 +138,7 @@ volumeMounts:
     mountPath: /var/lib/secateur/work
 {{- end }}
 
-{{/* A container sees the whole node's memory as free: what it may use must be said. */}}
+{{/* The same for every run of a class, whatever happens to be free when it starts */}}
 {{- define "secateur.memoryBudget" -}}
 {{- if .memoryBudget -}}
 {{- include "secateur.bytes" .memoryBudget -}}
