@@ -18,6 +18,9 @@ Submit a checkpoint and a recipe, watch the job, download the pruned checkpoint 
 Every error is an RFC 9457 problem (`application/problem+json`) with a stable `code` and a `remedy`.
 Lists are `{data, has_more, next}`; pass `next` as `after` for the following page. Query parameters
 that a route does not know are refused.
+
+Once the server has had an API key, every route under `/v1` wants one: `Authorization: Bearer sec_…`, made
+with `secateur keys create`. A job of another tenant is 404.
 """
 
 TAGS: Final = [

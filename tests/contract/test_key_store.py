@@ -208,6 +208,7 @@ def test_of_many_first_keys_at_once_there_is_one(keys: KeyStore, database_url: s
         thread.start()
     for thread in threads:
         thread.join()
+    assert len(returned) == count
     (key,) = keys.list()
     new = [each for each in returned if each is not None]
     assert [each.key for each in new] == [key]

@@ -1,5 +1,6 @@
 """`secateur keys`, and keys at the command line of those who were given one."""
 
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,3 +155,21 @@ class TestLeavingLoopback:
             assert (ran.status, ran.out) == (2, "")
             assert "secateur keys create" in ran.err
             assert host in ran.err
+
+
+def _documented() -> list[tuple[str, ...]]:
+    """The commands in docs/keys.md, without their comments."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "keys.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("secateur ")]
+    assert len(lines) >= 8
+    return [tuple(shlex.split(line, comments=True)[1:]) for line in lines]
+
+
+@pytest.mark.parametrize("command", _documented(), ids=" ".join)
+def test_documented_commands_have_the_options_they_are_given(
+    run: Run, command: tuple[str, ...]
+) -> None:
+    verb = command[:2] if command[0] == "keys" else command[:1]
+    shown = run(*verb, "--help")
+    assert shown.status == 0
+    assert {word for word in command if word.startswith("--")} <= set(shown.out.split())

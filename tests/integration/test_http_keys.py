@@ -101,6 +101,12 @@ def test_the_scope_is_looked_at_before_the_body(keyed: Served) -> None:
         assert keyed.post(b"{", **headers).status_code == status
 
 
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/methods", "/v1/jobs/job_x/artifacts"])
+def test_who_asks_is_looked_at_before_what_they_ask(keyed: Served, path: str) -> None:
+    assert ask(keyed, "GET", f"{path}?nonsense=1").status_code == 401
+    assert ask(keyed, "GET", f"{path}?nonsense=1", keyed.key()).status_code in (404, 422)
+
+
 def test_admin_may_do_everything_in_its_tenant(keyed: Served) -> None:
     admin = {"Authorization": f"Bearer {keyed.key('admin', tenant='ours').text}"}
     (keyed.folder / "models" / "a").mkdir(parents=True, exist_ok=True)
