@@ -7,7 +7,7 @@ error and not a mixture.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import RawIOBase
 from typing import Any, Final
 
@@ -27,7 +27,6 @@ from core.source_buckets import reached
 from core.sources import S3Source
 from core.store.s3_client import connect
 from core.store.s3_errors import code_of, named_errors
-from core.store.s3_options import S3Options
 from core.store.s3_reader import ResumingReader
 
 Missing = type[ModelNotFound] | type[TextNotFound]
@@ -56,9 +55,11 @@ class Objects:
     Safe to use from several threads.
     """
 
-    def __init__(self, source: S3Source, missing: Missing) -> None:
+    def __init__(self, source: S3Source, missing: Missing, *, hasty: bool = False) -> None:
+        """`hasty` is for those who wait for an answer, without the patience of a transfer."""
         self.source, self._missing = source, missing
-        self.options: S3Options = reached(source.place, _usual_endpoint())
+        options = reached(source.place, _usual_endpoint())
+        self.options = replace(options, attempts=2, timeout=3.0) if hasty else options
         with self._named():
             self._client: Any = connect(self.options, self.options.endpoint)
 
@@ -148,7 +149,7 @@ class Objects:
             what = "bucket" if code == "NoSuchBucket" else "object"
             return self._missing(
                 f"{place}: there is no such {what}.",
-                remedy="Check the source, and the endpoint in SECATEUR_SOURCE_BUCKETS.",
+                remedy="Check the source, and the endpoint in SECATEUR_SOURCE_BUCKETS or AWS_ENDPOINT_URL_S3.",
             )
         if code in _DENIED:
             return SourceRefused(
