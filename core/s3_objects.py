@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from core.crew import Watch, work_off
+from core.crew import Tell, Watch, work_off
 from core.errors import (
     ModelNotFound,
     SecateurError,
@@ -45,6 +45,7 @@ class Listed:
     size: int
     etag: str
     version: str | None = None
+    """Where the bucket keeps versions."""
     sha256: str | None = None
     """As it was stored with the object by whoever put it there; known after a look."""
 
@@ -80,7 +81,7 @@ class Objects:
             key,
             held["ContentLength"],
             held["ETag"],
-            held.get("VersionId"),
+            _version(held),
             _sha256(held.get("Metadata", {})),
         )
         if known and (found.size, found.etag) != (known.size, known.etag):
@@ -92,15 +93,13 @@ class Objects:
         found: dict[str, Listed] = {}
         total = max(1, sum(known.size for known in listed))
 
-        def look(known: Listed) -> None:
+        def look(known: Listed, _: Tell) -> None:
             found[known.key] = self.look(known.key, known)
 
-        work_off(
-            listed,
-            lambda known, _: look(known),
-            self.options.threads,
-            lambda _: watch(0, total),  # so that somebody who wants to stop is heard
-        )
+        def hear(_: int) -> None:
+            watch(0, total)  # whoever watches may want to stop
+
+        work_off(listed, look, self.options.threads, hear)
         return found
 
     @contextmanager
@@ -172,6 +171,11 @@ def _changed(place: str) -> SourceChanged:
 def _usual_endpoint() -> str | None:
     """Where boto3 would look. Asked for here because a proxy must not stand before loopback."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _version(held: dict[str, Any]) -> str | None:
+    found = held.get("VersionId")
+    return None if found == "null" else found  # of objects from before versions were kept
 
 
 def _sha256(metadata: dict[str, str]) -> str | None:
