@@ -66,15 +66,15 @@ def _list(objects: Objects) -> dict[Path, Listed]:
     source = objects.source
     folder = f"{source.key}/" if source.key else ""
     found: dict[Path, Listed] = {}
-    for listed in objects.list(folder):
+    for number, listed in enumerate(objects.list(folder)):
+        if number == MAX_FILES:
+            raise UnsafeModel(f"{source} holds more than {MAX_FILES} objects.")
         name = listed.key.removeprefix(folder)
         if name.endswith("/") or name == "":  # what consoles put where a folder is to be seen
             continue
         _check_name(name, source)
         if SKIPPED_FOLDERS.isdisjoint(PurePosixPath(name).parts[:-1]):
             found[Path(name)] = listed
-        if len(found) > MAX_FILES:
-            raise UnsafeModel(f"{source} holds more than {MAX_FILES} files.")
     if not found:
         raise ModelNotFound(f"{source} holds no object.", remedy="Check model.source.")
     both = [file for file in found if not found.keys().isdisjoint(file.parents)]

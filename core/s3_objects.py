@@ -7,13 +7,13 @@ error and not a mixture.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import RawIOBase
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from core.crew import Watch, work_off
+from core.crew import Tell, Watch, work_off
 from core.errors import (
     ModelNotFound,
     SecateurError,
@@ -27,7 +27,6 @@ from core.source_buckets import reached
 from core.sources import S3Source
 from core.store.s3_client import connect
 from core.store.s3_errors import code_of, named_errors
-from core.store.s3_options import S3Options
 from core.store.s3_reader import ResumingReader
 
 Missing = type[ModelNotFound] | type[TextNotFound]
@@ -46,6 +45,7 @@ class Listed:
     size: int
     etag: str
     version: str | None = None
+    """Where the bucket keeps versions."""
     sha256: str | None = None
     """As it was stored with the object by whoever put it there; known after a look."""
 
@@ -56,9 +56,11 @@ class Objects:
     Safe to use from several threads.
     """
 
-    def __init__(self, source: S3Source, missing: Missing) -> None:
+    def __init__(self, source: S3Source, missing: Missing, *, hasty: bool = False) -> None:
+        """`hasty` is for those who wait for an answer, without the patience of a transfer."""
         self.source, self._missing = source, missing
-        self.options: S3Options = reached(source.place, _usual_endpoint())
+        options = reached(source.place, _usual_endpoint())
+        self.options = replace(options, attempts=2, timeout=3.0) if hasty else options
         with self._named():
             self._client: Any = connect(self.options, self.options.endpoint)
 
@@ -79,7 +81,7 @@ class Objects:
             key,
             held["ContentLength"],
             held["ETag"],
-            held.get("VersionId"),
+            _version(held),
             _sha256(held.get("Metadata", {})),
         )
         if known and (found.size, found.etag) != (known.size, known.etag):
@@ -91,15 +93,13 @@ class Objects:
         found: dict[str, Listed] = {}
         total = max(1, sum(known.size for known in listed))
 
-        def look(known: Listed) -> None:
+        def look(known: Listed, _: Tell) -> None:
             found[known.key] = self.look(known.key, known)
 
-        work_off(
-            listed,
-            lambda known, _: look(known),
-            self.options.threads,
-            lambda _: watch(0, total),  # so that somebody who wants to stop is heard
-        )
+        def hear(_: int) -> None:
+            watch(0, total)  # whoever watches may want to stop
+
+        work_off(listed, look, self.options.threads, hear)
         return found
 
     @contextmanager
@@ -148,7 +148,7 @@ class Objects:
             what = "bucket" if code == "NoSuchBucket" else "object"
             return self._missing(
                 f"{place}: there is no such {what}.",
-                remedy="Check the source, and the endpoint in SECATEUR_SOURCE_BUCKETS.",
+                remedy="Check the source, and the endpoint in SECATEUR_SOURCE_BUCKETS or AWS_ENDPOINT_URL_S3.",
             )
         if code in _DENIED:
             return SourceRefused(
@@ -171,6 +171,11 @@ def _changed(place: str) -> SourceChanged:
 def _usual_endpoint() -> str | None:
     """Where boto3 would look. Asked for here because a proxy must not stand before loopback."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _version(held: dict[str, Any]) -> str | None:
+    found = held.get("VersionId")
+    return None if found == "null" else found  # of objects from before versions were kept
 
 
 def _sha256(metadata: dict[str, str]) -> str | None:

@@ -46,6 +46,11 @@ class S3Source:
     place: str
     """The allowed place it lies in, as its operator wrote it."""
 
+    @classmethod
+    def of_place(cls, place: str) -> "S3Source":
+        """All that an operator allows at one place."""
+        return cls(urlsplit(place).netloc, _folder(place), place)
+
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}".removesuffix("/")
 

@@ -22,7 +22,10 @@ class Mean(_Part):
 
 class ModelFacts(_Part):
     source: str
-    revision: str = Field(description="hub commit, or sha256:… over the checkpoint's files")
+    revision: str = Field(
+        description="hub commit, sha256:… over the checkpoint's files, or s3-etag:… over what a bucket"
+        " says of them, where not all were read"
+    )
     family: str
     attention: Attention = Field(description="causal for models that write from left to right")
     parameters: int
@@ -38,7 +41,8 @@ class CalibrationFacts(_Part):
 
     source: str
     revision: str | None = Field(
-        description="commit of the data set; None where the source has no revisions"
+        description="commit of the data set, s3-version:… or s3-etag:… of the object; None where the"
+        " source has no revisions"
     )
     process: Literal["llada", "dream", "uniform", "recorded"] = Field(
         description="what noised the text; recorded: a token file held the noised sequences"

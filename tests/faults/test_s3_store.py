@@ -56,6 +56,18 @@ def test_the_doctor_looks_at_the_bucket(server: str, bucket: S3Options) -> None:
     assert "Create the bucket" in broken.remedy
 
 
+def test_the_doctor_looks_at_the_buckets_of_sources(s3: str, bucket: S3Options) -> None:
+    S3Store(bucket).put_bytes("models/a", b"x")
+    places = [
+        f"s3://{name}?endpoint={s3}" for name in (f"{bucket.bucket}/models", "no-such-bucket")
+    ]
+    settings = Settings.model_validate({"source_buckets": places})
+    ok, broken = (f for f in checkup(settings, "http://127.0.0.1:1") if f.name == "source bucket")
+    assert (ok.status, ok.detail) == ("ok", places[0])
+    assert broken.status == "broken"
+    assert "no-such-bucket" in broken.detail
+
+
 REFUSALS: list[tuple[int, str, type[SecateurError], str]] = [
     (403, "ExpiredToken", StoreUnavailable, "expired"),
     (403, "InvalidAccessKeyId", StoreUnavailable, "AWS_ACCESS_KEY_ID"),

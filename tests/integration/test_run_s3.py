@@ -11,9 +11,12 @@ import torch
 from pyarrow import Table, parquet
 from safetensors.torch import save_file
 
+from core import s3_model
+from core.crew import nobody
 from core.errors import DataError
-from core.models.checkpoint import Checkpoint
-from core.models.intake import take_in
+from core.models.checkpoint import Checkpoint, CheckpointWriter
+from core.models.intake import content_revision, take_in
+from core.sources import S3Source
 from core.store import manifest
 from core.store.s3_options import S3Options
 from tests.buckets import new_bucket
@@ -59,6 +62,7 @@ def test_a_pruned_model_is_that_of_the_folder(
     (model / "more" / "notes.txt").write_text("kept")
     (model / "README.md").write_text("# original")
     (model / "pytorch_model.bin").write_bytes(b"dense")
+    (model / "empty").touch()
     source = put_folder(bucket, f"runs/{shards}-{sha256}", model, sha256=sha256)
     put(bucket, f"runs/{shards}-{sha256}/more/", b"")  # as consoles make folders
     far = prune(source, text, tmp_path / "far", reading(bucket))
@@ -144,11 +148,54 @@ class TestAnalysis:
 def test_small_tensors_come_together(
     bucket: S3Options, text: str, tmp_path: Path, proxy: FaultyProxy
 ) -> None:
-    model = tiny_llada(tmp_path / "model", layers=8)
-    source = put_folder(bucket, "many", model)
+    source = put_folder(bucket, "many", tiny_llada(tmp_path / "model", layers=8))
     prune(source, text, tmp_path / "out", reading(bucket, proxy.url))
-    asked = [line for line in proxy.seen if "model.safetensors" in line and line.startswith("GET")]
-    assert len(asked) == 3  # the header's length, the header, 75 tensors
+    assert len(shard_requests(proxy)) == 3  # the header's length, the header, 75 tensors
+    proxy.seen.clear()
+    look(source, text, reading(bucket, proxy.url))
+    assert len(shard_requests(proxy)) == 4  # what lies before the head, and behind it
+
+
+def shard_requests(proxy: FaultyProxy) -> list[str]:
+    return [line for line in proxy.seen if line.startswith("GET") and ".safetensors " in line]
+
+
+class TestOneByOne:
+    """What a model in a bucket looks like to who reads it tensor by tensor."""
+
+    @pytest.fixture
+    def far(
+        self, bucket: S3Options, proxy: FaultyProxy, tiny_model: Path, tmp_path: Path
+    ) -> Checkpoint:
+        source = put_folder(bucket, tmp_path.name, tiny_model).split("/", 3)[3]
+        place = f"s3://{bucket.bucket}?endpoint={proxy.url}"
+        found = S3Source(bucket.bucket, source, place)
+        return Checkpoint(s3_model.take_in(found, tmp_path / "far", nobody, copies=1))
+
+    def test_a_tensor_is_fetched_when_it_is_read_and_once(
+        self, far: Checkpoint, tiny_model: Path, proxy: FaultyProxy
+    ) -> None:
+        near = Checkpoint(take_in(tiny_model))
+        assert far.places == near.places
+        sparse = far.intake.folder / "model.safetensors"
+        assert sparse.stat().st_size == (tiny_model / "model.safetensors").stat().st_size
+        before = proxy.passed
+        for name in ("model.transformer.wte.weight", "model.transformer.blocks.1.ff_proj.weight"):
+            for _ in range(2):
+                assert torch.equal(far.read(name), near.read(name))
+        rows = far.read("model.transformer.blocks.0.up_proj.weight", (3, 5))
+        assert torch.equal(rows, near.read("model.transformer.blocks.0.up_proj.weight", (3, 5)))
+        read = (68 * 32 + 48 * 32 + 2 * 32) * 4
+        assert proxy.passed - before == read
+        assert content_revision(far.intake).startswith("s3-etag:")
+
+    def test_who_copies_shards_gets_them_whole(
+        self, far: Checkpoint, tiny_model: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "copy").mkdir()
+        CheckpointWriter(far, tmp_path / "copy")
+        assert digests(tmp_path / "copy") == digests(tiny_model)
+        assert content_revision(far.intake) == content_revision(take_in(tiny_model))
 
 
 class TestTexts:

@@ -166,9 +166,9 @@ def test_numbers_and_sizes_have_limits(
 ) -> None:
     source = put_folder(bucket, "model", tiny_model)
     put(bucket, "model/.git/x", b"x")
-    monkeypatch.setattr("core.s3_model.MAX_FILES", 2)
-    assert "more than 2 files" in refused(UnsafeModel, source).message
     monkeypatch.setattr("core.s3_model.MAX_FILES", 3)
+    assert "more than 3 objects" in refused(UnsafeModel, source).message
+    monkeypatch.setattr("core.s3_model.MAX_FILES", 4)
     for limit in ("MAX_AUXILIARY_BYTES", "MAX_ALL_AUXILIARY_BYTES"):
         with monkeypatch.context() as patch:
             patch.setattr(f"core.s3_model.{limit}", 1500)
