@@ -12,6 +12,7 @@ from secateur.cli import (
     analyze,
     api,
     cancel,
+    check,
     demo,
     doctor,
     download,
@@ -39,6 +40,7 @@ app.command("analyze")(analyze.analyze)
 app.command("submit")(submit.submit)
 app.command("list")(list_jobs.list_jobs)
 app.command("status")(status.status)
+app.command("check")(check.check)
 app.command("watch")(watch.watch)
 app.command("cancel")(cancel.cancel)
 app.command("download")(download.download)
