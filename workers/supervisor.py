@@ -23,6 +23,7 @@ from core.store.base import ObjectStore
 from workers import scratch
 from workers.child import Child
 from workers.protocol import Done, Failed, Request, Result, objects_of
+from workers.tracking import target_for
 from workers.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ class Supervisor:
             memory_budget=settings.memory_budget,
             model_roots=settings.model_roots,
             hub_cache=settings.hub_cache,
+            mlflow=target_for(settings, self.store_url, objects_of(claim.job_id, claim.epoch)),
         )
 
     def _fail(self, claim: Claim, result: Failed) -> State:

@@ -17,6 +17,7 @@ from secateur.cli import (
     doctor,
     download,
     list_jobs,
+    log,
     prune,
     serve,
     status,
@@ -44,6 +45,7 @@ app.command("check")(check.check)
 app.command("watch")(watch.watch)
 app.command("cancel")(cancel.cancel)
 app.command("download")(download.download)
+app.command("log")(log.log)
 app.command("doctor")(doctor.doctor)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)

@@ -12,6 +12,12 @@ URL = "http://127.0.0.1:8000"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+ResultArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB|FOLDER", help="A job's id, or a result's folder.", show_default=False
+    ),
+]
 
 Model = Annotated[
     str | None,

@@ -22,9 +22,9 @@ def check(
 ) -> None:
     """Show a report's metrics; exit with 5 where a condition is met, 2 where it cannot be told."""
     from core.report.conditions import parse_condition
+    from core.result import read_report
     from secateur.cli._gate import Conclusion
     from secateur.cli._tell import tell
-    from secateur.results import read_report
 
     conditions = [parse_condition(text) for text in fail_if or ()]
     conclusion = Conclusion.of_report(read_report(report), conditions)
