@@ -12,8 +12,13 @@ from workers.protocol import Request
 ARRAYS = sink_arrays("drifting", samples=2, timesteps=4, layers=3, positions=64)
 
 
-def write_result(folder: Path, weights: int = 1000, **changes: Any) -> Path:
-    """The layout that a run leaves; `changes` replace parts of the report."""
+def write_result(
+    folder: Path, weights: int = 1000, without: tuple[str, ...] = (), **changes: Any
+) -> Path:
+    """The layout that a run leaves; `changes` replace parts of the report.
+
+    Files whose names begin as one of `without` are left out.
+    """
     report = report_for(ARRAYS, **changes)
     files = {
         "model/config.json": b'{"model_type": "llada"}\n',
@@ -25,6 +30,8 @@ def write_result(folder: Path, weights: int = 1000, **changes: Any) -> Path:
         "report/plots/mass.png": b"\x89PNG\r\n",
     }
     for name, data in files.items():
+        if name.startswith(without):
+            continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     made = manifest.build(

@@ -58,7 +58,7 @@ def _removed(report: Document) -> int | None:
     matrices = at("sparsity.matrices")(report)
     if not isinstance(matrices, Mapping):
         return None
-    return sum(matrix["removed"] for matrix in matrices.values())
+    return sum(int(matrix["removed"]) for matrix in matrices.values())
 
 
 def _sinks(name: str, meaning: str) -> tuple[Metric, Metric]:

@@ -140,12 +140,12 @@ def _log_numbers(client: "MlflowClient", run: "Run", entry: Entry) -> None:
     params = [Param(name, value) for name, value in entry.params.items()]
     tags = [RunTag(name, value) for name, value in entry.tags.items()]
     run_id = run.info.run_id
-    for some in _chunks(params):
-        client.log_batch(run_id, params=some)
-    for some in _chunks(metrics):
-        client.log_batch(run_id, metrics=some)
-    for some in _chunks(tags):
-        client.log_batch(run_id, tags=some)
+    for few_params in _chunks(params):
+        client.log_batch(run_id, params=few_params)
+    for few_metrics in _chunks(metrics):
+        client.log_batch(run_id, metrics=few_metrics)
+    for few_tags in _chunks(tags):
+        client.log_batch(run_id, tags=few_tags)
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -19,6 +19,7 @@ from secateur.cli import (
     list_jobs,
     log,
     prune,
+    push,
     serve,
     status,
     submit,
@@ -46,6 +47,7 @@ app.command("watch")(watch.watch)
 app.command("cancel")(cancel.cancel)
 app.command("download")(download.download)
 app.command("log")(log.log)
+app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)

@@ -110,7 +110,7 @@ def test_weights_and_a_registered_version_can_follow(
     version = client.get_model_version("pruned verses", "1")
     assert version.run_id == logged.run_id
     assert version.description == entry_of(result).description
-    assert version.source.endswith("/artifacts/model")
+    assert str(version.source).endswith("/artifacts/model")
 
 
 def test_a_version_can_point_to_the_store(
