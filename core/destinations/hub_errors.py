@@ -65,7 +65,7 @@ def _named(place: str, error: Exception) -> PushError:
     if status is not None and status < 500:
         return PushError(f"cannot push to {place}: it answers {status} ({line}).")
     return PushUnavailable(
-        f"cannot push to {place}: the hub broke off ({line}).",
+        f"cannot push to {place}: the hub did not answer, or broke off ({line}).",
         remedy="Push again: large files that it has are not sent anew. HF_ENDPOINT says which hub is asked.",
     )
 

@@ -35,8 +35,6 @@ _ENVIRONMENT: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-_KIND: Final = {"mlflow.experimentKind": "custom_model_development"}
-"""MLflow's page then shows runs as those of a training, and not of prompts."""
 _A_BATCH: Final = 100  # params or tags; of metrics 1000 would go, too
 
 
@@ -100,7 +98,7 @@ def _experiment(client: "MlflowClient", name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, tags=_KIND))
+            return str(client.create_experiment(name))
         except MlflowException as error:
             found = client.get_experiment_by_name(name)  # somebody else may have been faster
             if found is None:

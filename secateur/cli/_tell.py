@@ -65,7 +65,7 @@ def summary(conclusion: Conclusion) -> str:
     job = conclusion.job
     if job is not None:
         source, method = job.spec["model"]["source"], job.spec["method"]
-        parts.append(f"Job `{_cell(job.id)}`: {_cell(source)}, {_cell(method)}.")
+        parts.append(f"Job {_cell(job.id)}: {_cell(source)}, {_cell(method)}.")
         if job.error is not None:
             parts.append(f"**{_cell(job.error.code)}**: {_cell(job.error.message)}")
     if conclusion.verdicts:

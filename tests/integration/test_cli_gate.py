@@ -195,6 +195,13 @@ def test_waiting_outlasts_a_restart_but_not_for_ever(server: Served) -> None:
         wait(client, job_id, lambda _: None, patience=0)
 
 
+def test_a_part_of_a_job_can_be_downloaded(server: Served, tmp_path: Path) -> None:
+    job_id = server.succeeded({**FILES, "model/weights.bin": b"large"})
+    with Client(server.url) as client:
+        client.download(job_id, tmp_path, only=lambda name: name.startswith("report/"))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["report.json"]
+
+
 def test_check_judges_a_folder_and_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,9 +1,12 @@
 """Conditions on reports: how they are read, what they compare, and what never passes silently."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +16,7 @@ from core.report.metrics import BY_NAME, METRICS, values
 from core.report.schema import Quality
 from secateur.cli._gate import Conclusion
 from secateur.cli._tell import outputs, summary
+from secateur.problems import WaitedTooLong
 from tests.report_inputs import analysis_for, nelbo, report_for, sink_arrays
 
 ARRAYS = sink_arrays("drifting")
@@ -127,3 +131,19 @@ def test_github_gets_one_line_an_output_and_a_table() -> None:
     assert "Pruning gate failed" in text
     assert "| `nelbo_delta>0.05` | 0.1234 | FAILED |" in text
     assert "| `sparsity<0.1` | " in text
+
+
+def test_the_guide_names_what_there_is() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "mlops.md").read_text(encoding="utf-8")
+    conditions = re.findall(r'--fail-if "([^"]+)"', guide)
+    assert len(conditions) >= 3
+    for text in conditions:
+        parse_condition(text)
+    workflow = yaml.safe_load(guide.split("```yaml\n")[1].split("```")[0])
+    steps = workflow["jobs"]["gate"]["steps"]
+    outputs_used = set(re.findall(r"steps\.prune\.outputs\.([\w-]+)", guide))
+    named = {line.split("=")[0] for line in outputs(Conclusion("passed")).splitlines()}
+    assert outputs_used <= named
+    assert any("secateur submit" in step.get("run", "") for step in steps)
+    for kind in (GateFailed, MetricMissing, WaitedTooLong):
+        assert f"| {kind.exit_status} |" in guide
