@@ -41,7 +41,13 @@ SecateurError
 ├── StoreError
 │   ├── StoreUnavailable
 │   └── CorruptObject        bytes differ from their SHA-256
-├── Cancelled                the caller asked the run to stop
+├── GateFailed               a condition on the report is met                    exit 5
+├── MetricMissing            a condition names what the report does not have     exit 2
+├── TrackerError             MLflow does not take the run
+├── PushError                the destination does not take the result
+│   ├── PushRefused          no credentials, or not enough rights
+│   └── PushUnavailable      the destination does not answer, or breaks off
+├── Cancelled                the caller asked the run to stop                    exit 130
 └── WorkerLost               the process that ran the job died
 """
 
@@ -292,6 +298,32 @@ class StoreUnavailable(StoreError):
 
 class CorruptObject(StoreError):
     code = "corrupt-object"
+
+
+class GateFailed(SecateurError):
+    code = "gate-failed"
+    exit_status = 5
+
+
+class MetricMissing(SecateurError):
+    code = "metric-missing"
+    exit_status = 2
+
+
+class TrackerError(SecateurError):
+    code = "tracker"
+
+
+class PushError(SecateurError):
+    code = "push-failed"
+
+
+class PushRefused(PushError):
+    code = "push-refused"
+
+
+class PushUnavailable(PushError):
+    code = "push-unavailable"
 
 
 class Cancelled(SecateurError):

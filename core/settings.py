@@ -98,6 +98,17 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1, description="runs a job gets when its workers keep dying")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    mlflow_tracking_uri: str | None = Field(
+        None,
+        description="http://host:port of the MLflow server that every finished job is logged to",
+    )
+    mlflow_experiment: str = Field(
+        "secateur", min_length=1, description="MLflow experiment that gets the runs"
+    )
+    mlflow_register: str | None = Field(
+        None,
+        description="registered MLflow model that gets a version for every job; needs an s3:// store",
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -9,7 +9,7 @@ What the server refuses is raised as the class of `core.errors` that the server 
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -143,9 +143,12 @@ class Client:
         document: dict[str, Any] = answer.json()
         return document
 
-    def download(self, job_id: str, folder: Path) -> Path:
+    def download(
+        self, job_id: str, folder: Path, *, only: Callable[[str], bool] | None = None
+    ) -> Path:
         """Put every artifact of the job below `folder`, each one whole and verified, or not at all.
 
+        With `only`, just those for whose names it is true.
         Interrupted downloads go on where they stopped; files that are there already are kept.
 
         Raises:
@@ -156,7 +159,8 @@ class Client:
         if not found:
             self.report(job_id)  # says why there is nothing
         for artifact in found:
-            fetch(self._http, artifact, local_path(folder, artifact.name))
+            if only is None or only(artifact.name):
+                fetch(self._http, artifact, local_path(folder, artifact.name))
         return folder
 
     def close(self) -> None:

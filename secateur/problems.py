@@ -21,7 +21,10 @@ class NotASecateurServer(SecateurError):
 
 
 class WaitedTooLong(SecateurError):
+    """Ends a command as timeout(1) does."""
+
     code = "waited-too-long"
+    exit_status = 124
 
 
 def error_of(response: httpx.Response) -> SecateurError:

@@ -70,6 +70,11 @@ class Served:
     def succeeded(self, files: dict[str, bytes], tenant: str = "default", /, **more: Any) -> str:
         """A job that has left `files`, published as a worker would."""
         job_id = self.submit(tenant, **more)
+        self.finish(job_id, files)
+        return job_id
+
+    def finish(self, job_id: str, files: dict[str, bytes]) -> None:
+        """Let a queued job succeed with `files`."""
         epoch = self.claim(job_id)
         folder = self.folder / "made" / job_id
         for name, data in files.items():
@@ -82,7 +87,6 @@ class Served:
         for name in [*files, manifest.MANIFEST]:
             self.store.put_file(f"{prefix}/{name}", folder / name)
         self.jobs.succeed(job_id, epoch, f"{prefix}/{manifest.MANIFEST}", NOW)
-        return job_id
 
     def key(
         self, *scopes: Scope, tenant: str = "default", expires_at: datetime | None = None

@@ -12,7 +12,7 @@ from typing import IO, cast
 from pydantic import ValidationError
 
 from core.processes import environment, python
-from workers.protocol import LINE, Moved, Request, Result
+from workers.protocol import LINE, Request, Said
 
 _KEPT_LINES = 40
 _CHUNK = 1 << 16
@@ -50,16 +50,16 @@ class Child:
         """The exit status, negative for a signal; None while the runner lives."""
         return self._process.poll()
 
-    def read(self, timeout: float) -> list[Moved | Result]:
+    def read(self, timeout: float) -> list[Said]:
         """What the runner says within `timeout` seconds; comes back early when it says something."""
         if not self._open.get_map():  # it closed both pipes: its end is near
             time.sleep(min(timeout, _LOOK_SECONDS))
             return []
         return self._take(self._open.select(timeout))
 
-    def drain(self) -> list[Moved | Result]:
+    def drain(self) -> list[Said]:
         """What is left to read after the runner's end, without waiting."""
-        found: list[Moved | Result] = []
+        found: list[Said] = []
         while self._open.get_map() and (ready := self._open.select(0)):
             found += self._take(ready)
         return found
@@ -85,8 +85,8 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
-    def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> list[Moved | Result]:
-        found: list[Moved | Result] = []
+    def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> list[Said]:
+        found: list[Said] = []
         for key, _ in ready:
             pipe = cast("IO[bytes]", key.fileobj)
             for line in self._lines(pipe):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from core.errors import BadRequest
 from core.settings import Settings
+from workers.tracking import target_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,9 @@ class Places:
 
     @classmethod
     def of(cls, settings: Settings) -> "Places":
-        """Raises BadRequest, naming the first address that is missing."""
+        """Raises BadRequest, naming the first address that is missing, or that cannot be meant."""
+        if settings.store_url:
+            target_for(settings, settings.store_url, "jobs")
         return cls(
             settings,
             _given("SECATEUR_DATABASE_URL", settings.database_url),

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from core.progress import Phase
 from core.spec import JobSpec
+from core.tracking.target import Target
 
 
 class _Message(BaseModel):
@@ -31,12 +32,22 @@ class Request(_Message):
     model_roots: tuple[Path, ...]
     source_buckets: tuple[str, ...] = ()
     hub_cache: Path | None = None
+    mlflow: Target | None = None
+    """Where to log the result, once it is in the store."""
 
 
 class Moved(_Message):
     kind: Literal["progress"] = "progress"
     phase: Phase
     fraction: float
+    message: str
+
+
+class Remark(_Message):
+    """A line for the job's history."""
+
+    kind: Literal["remark"] = "remark"
+    level: Literal["info", "warning"]
     message: str
 
 
@@ -61,8 +72,9 @@ class Stopped(_Message):
 
 
 Result = Done | Failed | Stopped
-Line = Annotated[Moved | Done | Failed | Stopped, Field(discriminator="kind")]
-LINE: TypeAdapter[Moved | Done | Failed | Stopped] = TypeAdapter(Line)
+Said = Moved | Remark | Result
+Line = Annotated[Moved | Remark | Done | Failed | Stopped, Field(discriminator="kind")]
+LINE: TypeAdapter[Said] = TypeAdapter(Line)
 
 
 def objects_of(job_id: str, epoch: int) -> str:

@@ -25,6 +25,7 @@ from core.store.base import ObjectStore
 from core.store.manifest import MANIFEST
 from core.store.urls import open_store
 from workers.protocol import Done, Failed, Moved, Request, Result, Stopped, objects_of
+from workers.tracking import track
 
 RUN_SHARE = 0.95  # of a job's progress; the rest is the way into the store
 
@@ -61,7 +62,9 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
         out = request.scratch / "out"
         entry = resolve_name(request.entry)
         entry(request, out, _scaled(report))
-        return Done(manifest_key=publish(request, out, open_store(request.store_url), report))
+        key = publish(request, out, open_store(request.store_url), report)
+        track(request, out, report, tell)
+        return Done(manifest_key=key)
     except Cancelled:
         return Stopped()
     except Exception as error:  # noqa: BLE001 - the boundary: what is unknown gets a name here

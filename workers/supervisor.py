@@ -23,6 +23,7 @@ from core.store.base import ObjectStore
 from workers import scratch
 from workers.child import Child
 from workers.protocol import Done, Failed, Request, Result, objects_of
+from workers.tracking import target_for
 from workers.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class Supervisor:
             model_roots=settings.model_roots,
             source_buckets=settings.source_buckets,
             hub_cache=settings.hub_cache,
+            mlflow=target_for(settings, self.store_url, objects_of(claim.job_id, claim.epoch)),
         )
 
     def _fail(self, claim: Claim, result: Failed) -> State:

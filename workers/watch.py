@@ -12,7 +12,7 @@ from core.jobs.store import JobStore
 from core.progress import Progress
 from core.settings import Settings
 from workers.child import Child
-from workers.protocol import Moved, Result
+from workers.protocol import Moved, Remark, Result, Said
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,10 @@ class Watch:
         due += [self._kill_at] if self._kill_at else []
         return min(max(min(due) - monotonic(), 0.0), _TICK_SECONDS)
 
-    def _take(self, line: Moved | Result) -> None:
+    def _take(self, line: Said) -> None:
+        if isinstance(line, Remark):
+            self._remark(line)
+            return
         if not isinstance(line, Moved):
             self._result = line
             return
@@ -94,6 +97,13 @@ class Watch:
                 self._claim.job_id, self._claim.epoch, progress, self._now(), eta
             )
         )
+
+    def _remark(self, line: Remark) -> None:
+        job_id, epoch = self._claim.job_id, self._claim.epoch
+        try:
+            self._jobs.log(job_id, epoch, line.message, self._now(), level=line.level)
+        except StoreUnavailable as error:
+            logger.warning("%s: %s; could not be written: %s", job_id, line.message, error)
 
     def _eta(self, fraction: float) -> float | None:
         if fraction < _ETA_FROM:

@@ -114,15 +114,20 @@ def verify(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise _corrupt(MANIFEST, "is missing") from None
     for file in manifest.files:
-        path = folder / file.name
-        if path.is_symlink() or not path.is_file():
-            raise _corrupt(file.name, "is missing")
-        size = path.stat().st_size
-        if size != file.bytes:
-            raise _corrupt(file.name, f"has {size} bytes, {file.bytes} expected")
-        if _digest(path) != file.sha256:
-            raise _corrupt(file.name, "differs from its SHA-256")
+        verify_file(folder, file)
     return manifest
+
+
+def verify_file(folder: Path, file: ManifestFile) -> None:
+    """Raise CorruptObject unless `folder` holds `file` with the bytes that its manifest promises."""
+    path = folder / file.name
+    if path.is_symlink() or not path.is_file():
+        raise _corrupt(file.name, "is missing")
+    size = path.stat().st_size
+    if size != file.bytes:
+        raise _corrupt(file.name, f"has {size} bytes, {file.bytes} expected")
+    if _digest(path) != file.sha256:
+        raise _corrupt(file.name, "differs from its SHA-256")
 
 
 def media_type(name: str) -> str:

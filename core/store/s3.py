@@ -72,10 +72,15 @@ class S3Store:
             return reader.read()
 
     def info(self, key: str) -> ObjectInfo:
+        return ObjectInfo(key, self._head(key)["ContentLength"])
+
+    def _head(self, key: str) -> dict[str, Any]:
         full = self._key(key)
         with self._named_errors("read", key):
             try:
-                held = self._client.head_object(Bucket=self.options.bucket, Key=full)
+                held: dict[str, Any] = self._client.head_object(
+                    Bucket=self.options.bucket, Key=full
+                )
             except ClientError as error:
                 if code_of(error) != "404":
                     raise
@@ -83,7 +88,12 @@ class S3Store:
                 with self._named_errors("use"):
                     self._client.head_bucket(Bucket=self.options.bucket)
                 raise not_found(key) from None
-        return ObjectInfo(key, held["ContentLength"])
+        return held
+
+    def recorded(self, key: str) -> tuple[int, str | None]:
+        """Size of one object, and the SHA-256 that was stored with it. Raises ArtifactNotFound."""
+        held = self._head(key)
+        return held["ContentLength"], held["Metadata"].get("sha256")
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._list(self._folder + check_prefix(prefix))

@@ -12,13 +12,16 @@ from secateur.cli import (
     analyze,
     api,
     cancel,
+    check,
     demo,
     doctor,
     download,
     init,
     keys,
     list_jobs,
+    log,
     prune,
+    push,
     serve,
     status,
     submit,
@@ -41,9 +44,12 @@ app.command("analyze")(analyze.analyze)
 app.command("submit")(submit.submit)
 app.command("list")(list_jobs.list_jobs)
 app.command("status")(status.status)
+app.command("check")(check.check)
 app.command("watch")(watch.watch)
 app.command("cancel")(cancel.cancel)
 app.command("download")(download.download)
+app.command("log")(log.log)
+app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)

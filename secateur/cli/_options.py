@@ -22,6 +22,12 @@ Host = Annotated[str, typer.Option("--host", help="Other than loopback: only wit
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+ResultArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB|FOLDER", help="A job's id, or a result's folder.", show_default=False
+    ),
+]
 
 Model = Annotated[
     str | None,
@@ -71,4 +77,40 @@ MemoryBudget = Annotated[
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="Replace what is there once the new one is complete.")
+]
+
+
+def _list_metrics(asked: bool) -> None:
+    from core.report.metrics import METRICS
+
+    if asked:
+        width = max(len(metric.name) for metric in METRICS)
+        for metric in METRICS:
+            print(f"{metric.name:{width}}  {metric.meaning}")
+        raise typer.Exit
+
+
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-if",
+        metavar="CONDITION",
+        help='Exit with 5 where the report says so: "nelbo_delta>0.05". May be given several times.',
+        show_default=False,
+    ),
+]
+Github = Annotated[
+    bool,
+    typer.Option(
+        "--github", help="Also write a summary and outputs for the step of GitHub Actions."
+    ),
+]
+ListMetrics = Annotated[
+    bool,
+    typer.Option(
+        "--list-metrics",
+        callback=_list_metrics,
+        is_eager=True,
+        help="Show what conditions may name, and stop.",
+    ),
 ]

@@ -1,4 +1,8 @@
-"""`secateur submit`: queue a job on a server."""
+"""`secateur submit`: queue a job on a server, and if asked wait for it and judge what it found."""
+
+from typing import Annotated
+
+import typer
 
 from secateur.cli import _options as o
 
@@ -13,20 +17,49 @@ def submit(
     sequence_length: o.SequenceLength = None,
     seed: o.Seed = None,
     spec: o.SpecFile = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until the job has ended; fails as the job fails.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="With --wait: seconds after which to exit with 124. The job goes on."
+        ),
+    ] = None,
+    fail_if: o.FailIf = None,
+    github: o.Github = False,
+    list_metrics: o.ListMetrics = False,  # noqa: ARG001 - ends the command before it gets here
     url: o.Url = o.URL,
     key_file: o.KeyFile = None,
     json: o.Json = False,
 ) -> None:
-    """Queue a job on a server and print its id. Paths are the server's."""
+    """Queue a job on a server and print its id. Paths are the server's.
+
+    With --wait: progress on stderr, and how it ended on stdout. Ctrl-C ends the waiting, not the job.
+    """
+    from core.errors import BadRequest
+    from core.report.conditions import check_measurable, parse_condition
     from secateur.cli._output import note, result, show_json
     from secateur.cli._remote import connect
     from secateur.cli._spec import Typed, spec_data
+    from secateur.cli._tell import tell
+    from secateur.cli._waiting import conclude
 
+    if not wait and (fail_if or github or timeout is not None):
+        raise BadRequest("--fail-if, --github and --timeout need --wait.", remedy="Add --wait.")
+    conditions = [parse_condition(text) for text in fail_if or ()]
     typed = Typed(model, method, sparsity, pattern, calibration, samples, sequence_length, seed)
+    data = spec_data(typed, spec)
+    check_measurable(conditions, data)
     with connect(url, key_file) as client:
-        job = client.submit(spec_data(typed, spec))
-    if json:
-        show_json(job)
-    else:
-        result(job.id)
-        note(f"Watch it with: secateur watch {job.id}")
+        job = client.submit(data)
+        if wait:
+            note(f"{job.id} is queued")
+            conclusion = conclude(client, job, conditions, url, timeout=timeout)
+            tell(conclusion, json=json, github=github)
+            conclusion.raise_unless_passed()
+        elif json:
+            show_json(job)
+        else:
+            result(job.id)
+            note(f"Watch it with: secateur watch {job.id}")

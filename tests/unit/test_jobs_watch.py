@@ -16,14 +16,14 @@ from core.progress import PHASES
 from core.settings import Settings
 from core.spec import parse_spec
 from workers.child import Child
-from workers.protocol import Done, Moved, Result
+from workers.protocol import Done, Moved, Remark, Result, Said
 from workers.watch import PROGRESS_SECONDS, Watch
 
 
 class ScriptedChild(Child):
     """Says its lines in bursts and then ends; hears what it is told."""
 
-    def __init__(self, bursts: list[list[Moved | Result]]) -> None:
+    def __init__(self, bursts: list[list[Said]]) -> None:
         self.bursts = bursts
         self.heard: list[str] = []
         self.patient = False
@@ -33,10 +33,10 @@ class ScriptedChild(Child):
         over = "kill" in self.heard if self.patient else not self.bursts
         return 0 if over else None
 
-    def read(self, timeout: float) -> list[Moved | Result]:
+    def read(self, timeout: float) -> list[Said]:
         return self.bursts.pop(0) if self.bursts else []
 
-    def drain(self) -> list[Moved | Result]:
+    def drain(self) -> list[Said]:
         return []
 
     def terminate(self) -> None:
@@ -71,7 +71,7 @@ def watch(jobs: JobStore, claim: Claim, child: Child, *, leaving: bool = False) 
     return Watch(claim, child, jobs, settings, now, lambda: leaving).until_end()
 
 
-def burst(phase: int, count: int = 100) -> list[Moved | Result]:
+def burst(phase: int, count: int = 100) -> list[Said]:
     return [
         Moved(phase=PHASES[phase], fraction=(phase + n / count) / 5, message=f"{phase}.{n}")
         for n in range(count)
@@ -94,6 +94,14 @@ def test_events_are_few_but_every_phase_has_its_first_and_last(jobs: JobStore) -
     assert {f"{phase}.99" for phase in range(4)} <= set(messages)
     fractions = [event.data["progress"] for event in events]
     assert fractions == sorted(fractions)
+
+
+def test_a_remark_becomes_a_line_of_the_history(jobs: JobStore) -> None:
+    claim, done = claim_of(jobs), Done(manifest_key="key")
+    remark = Remark(level="warning", message="not logged")
+    assert watch(jobs, claim, ScriptedChild([[*burst(4, 1), remark], [done]])) == done
+    (found,) = (e for e in jobs.events("default", claim.job_id, limit=99).data if e.type == "log")
+    assert (found.level, found.message) == ("warning", "not logged")
 
 
 def test_a_cancelled_job_s_child_is_asked_and_then_killed(jobs: JobStore) -> None:
@@ -124,5 +132,6 @@ def test_a_database_that_is_away_ends_nothing(jobs: JobStore, tmp_path: Path) ->
     claim = claim_of(jobs)
     away = JobStore.open(f"sqlite:///{tmp_path}/not-migrated.db")
     done = Done(manifest_key="key")
-    assert watch(away, claim, ScriptedChild([burst(0), burst(1), [done]])) == done
+    remark = Remark(level="info", message="logged")
+    assert watch(away, claim, ScriptedChild([burst(0), burst(1), [remark, done]])) == done
     away.close()
