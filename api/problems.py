@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
 from core.errors import (
+    ArtifactsExpired,
     BadRequest,
     Conflict,
     CorruptObject,
@@ -96,6 +97,7 @@ STATUS: Final[Mapping[type[SecateurError], int]] = {
     CrossSite: 403,
     RangeNotSatisfiable: 416,
     NotFound: 404,
+    ArtifactsExpired: 410,
     Conflict: 409,
     PreconditionFailed: 412,
     ModelError: 422,

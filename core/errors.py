@@ -7,7 +7,8 @@ SecateurError
 │   └── SourceRefused        a model or text source outside the allowed places
 ├── NotFound
 │   ├── JobNotFound
-│   └── ArtifactNotFound
+│   ├── ArtifactNotFound
+│   └── ArtifactsExpired     they were there, and retention has removed them
 ├── Conflict
 │   ├── WrongState           the job's state does not allow the move
 │   ├── LeaseLost            another worker owns the job now
@@ -34,6 +35,7 @@ SecateurError
 └── WorkerLost               the process that ran the job died
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -93,6 +95,16 @@ class JobNotFound(NotFound):
 
 class ArtifactNotFound(NotFound):
     code = "artifact-not-found"
+
+
+class ArtifactsExpired(NotFound):
+    code = "artifacts-expired"
+
+    def __init__(self, job_id: str, when: datetime) -> None:
+        super().__init__(
+            f"the artifacts of job {job_id} were removed on {when:%Y-%m-%d}: none are kept longer.",
+            remedy="Post the job's spec again for new ones, and download them sooner.",
+        )
 
 
 class Conflict(SecateurError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+from pydantic import BaseModel
 from sqlalchemy.engine import make_url
 
 from api.guards import is_loopback
@@ -144,6 +145,8 @@ def _child_environment(settings: Settings) -> dict[str, str]:
         value = getattr(settings, name)
         if isinstance(value, tuple):
             value = ":".join(str(part) for part in value)
+        if isinstance(value, BaseModel):
+            value = value.model_dump_json()
         if value is not None:
             env[f"SECATEUR_{name.upper()}"] = str(value)
     return environment(env)

@@ -62,8 +62,3 @@ class Stopped(_Message):
 Result = Done | Failed | Stopped
 Line = Annotated[Moved | Done | Failed | Stopped, Field(discriminator="kind")]
 LINE: TypeAdapter[Moved | Done | Failed | Stopped] = TypeAdapter(Line)
-
-
-def objects_of(job_id: str, epoch: int) -> str:
-    """The folder of one run's objects in the store."""
-    return f"jobs/{job_id}/{epoch}"

@@ -15,6 +15,7 @@ from secateur.cli import (
     demo,
     doctor,
     download,
+    gc,
     list_jobs,
     prune,
     serve,
@@ -43,6 +44,7 @@ app.command("watch")(watch.watch)
 app.command("cancel")(cancel.cancel)
 app.command("download")(download.download)
 app.command("doctor")(doctor.doctor)
+app.command("gc")(gc.gc)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)
 

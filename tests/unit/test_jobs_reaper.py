@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from api import doorbell
+from core.cleanup import losing_prefixes
 from core.jobs.migrate import migrate
 from core.jobs.reaping import Ended
 from core.jobs.states import State
@@ -15,7 +16,7 @@ from core.settings import Settings
 from core.spec import parse_spec
 from core.store.local import LocalStore
 from workers.bell import QUEUE, TASK, Bell
-from workers.reaper import Reaper, losing_prefixes
+from workers.reaper import Reaper
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = Settings(lease_seconds=60, heartbeat_seconds=15, scan_seconds=15, max_attempts=3)
