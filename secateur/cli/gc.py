@@ -1,5 +1,6 @@
 """`secateur gc`: remove what has outlived its use in the object store."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,8 +27,6 @@ def gc(
 
     Database, store and retention come from SECATEUR_*.
     """
-    from datetime import UTC, datetime
-
     from core.cleanup import clean
     from core.jobs.store import JobStore
     from core.store.urls import open_store
@@ -42,7 +41,7 @@ def gc(
             jobs,
             store,
             settings.retention,
-            datetime.now(UTC),
+            _now(),
             strangers=unknown,
             dry_run=dry_run,
         )
@@ -50,6 +49,10 @@ def gc(
         show_json(done)
     else:
         _show(done)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _show(done: "Cleaned") -> None:
