@@ -17,6 +17,7 @@ from api.problems import NotAcceptable, PreconditionFailed, RangeNotSatisfiable,
 from api.ranges import Span, matches, parse_range
 from core.errors import (
     ArtifactNotFound,
+    ArtifactsExpired,
     CorruptObject,
     JobNotFound,
     StoreUnavailable,
@@ -37,7 +38,7 @@ router = APIRouter(
     prefix="/v1/jobs/{job_id}",
     tags=["artifacts"],
     dependencies=[READS, Depends(known_query_only)],
-    responses=documented(JobNotFound, StoreUnavailable, *REFUSALS),
+    responses=documented(JobNotFound, ArtifactsExpired, StoreUnavailable, *REFUSALS),
 )
 
 
@@ -69,9 +70,13 @@ class Published:
 
 
 def published(jobs: JobStore, store: ObjectStore, tenant: str, job_id: str) -> Published | None:
-    """What the job published; None unless it has succeeded. Raises JobNotFound."""
+    """What the job published; None unless it has succeeded. Raises JobNotFound, ArtifactsExpired."""
     key = jobs.manifest_key(tenant, job_id)
-    return None if key is None else Published(store, key)
+    try:
+        return None if key is None else Published(store, key)
+    except ArtifactNotFound:
+        jobs.manifest_key(tenant, job_id)  # says so if it has expired since
+        raise
 
 
 @router.get(
@@ -108,7 +113,12 @@ def list_artifacts(job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant) -> A
         **openapi.FILE,
         307: {"description": "Where the object store gives the file, for 15 minutes"},
         **documented(
-            JobNotFound, ArtifactNotFound, PreconditionFailed, RangeNotSatisfiable, StoreUnavailable
+            JobNotFound,
+            ArtifactNotFound,
+            ArtifactsExpired,
+            PreconditionFailed,
+            RangeNotSatisfiable,
+            StoreUnavailable,
         ),
     },
 )
@@ -141,7 +151,14 @@ def read_artifact(
     response_class=Response,
     responses={
         **openapi.REPORT,
-        **documented(JobNotFound, WrongState, ArtifactNotFound, NotAcceptable, StoreUnavailable),
+        **documented(
+            JobNotFound,
+            WrongState,
+            ArtifactNotFound,
+            ArtifactsExpired,
+            NotAcceptable,
+            StoreUnavailable,
+        ),
     },
 )
 def read_report(

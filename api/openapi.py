@@ -50,6 +50,7 @@ JOB: Final[dict[str, Any]] = {
     "created_at": "2026-11-02T09:00:00Z",
     "started_at": "2026-11-02T09:00:01Z",
     "finished_at": None,
+    "expired_at": None,
     "error": None,
     "spec": SPEC,
     "metadata": {"team": "search"},

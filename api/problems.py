@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Match, Route
 
 from core.errors import (
     AccessDenied,
+    ArtifactsExpired,
     BadRequest,
     Conflict,
     CorruptObject,
@@ -101,6 +102,7 @@ STATUS: Final[Mapping[type[SecateurError], int]] = {
     AccessDenied: 401,
     ScopeMissing: 403,
     NotFound: 404,
+    ArtifactsExpired: 410,
     Conflict: 409,
     PreconditionFailed: 412,
     ModelError: 422,

@@ -15,7 +15,8 @@ SecateurError
 ├── NotFound
 │   ├── JobNotFound
 │   ├── ArtifactNotFound
-│   └── KeyNotFound
+│   ├── KeyNotFound
+│   └── ArtifactsExpired     they were there, and retention has removed them
 ├── Conflict
 │   ├── WrongState           the job's state does not allow the move
 │   ├── LeaseLost            another worker owns the job now
@@ -51,6 +52,7 @@ SecateurError
 └── WorkerLost               the process that ran the job died
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -180,6 +182,16 @@ class KeyNotFound(NotFound):
 
     def __init__(self, key_id: str) -> None:
         super().__init__(f"no API key {key_id!r}.", remedy="`secateur keys list` shows their ids.")
+
+
+class ArtifactsExpired(NotFound):
+    code = "artifacts-expired"
+
+    def __init__(self, job_id: str, when: datetime) -> None:
+        super().__init__(
+            f"the artifacts of job {job_id} were removed on {when:%Y-%m-%d}: none are kept longer.",
+            remedy="Post the job's spec again for new ones, and download them sooner.",
+        )
 
 
 class Conflict(SecateurError):

@@ -14,6 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from core.retention import Retention
 from core.source_buckets import check_places, split_places
 
 
@@ -95,6 +96,14 @@ class Settings(BaseSettings):
     scan_seconds: float = Field(15.0, gt=0, description="how often the reaper looks for lost jobs")
     cancel_grace_seconds: float = Field(
         30.0, ge=0, description="from SIGTERM to SIGKILL when a running job is cancelled"
+    )
+    retention: Retention = Field(
+        Retention({}),
+        description="how long artifacts are kept: tables [retention.TENANT], or JSON, with ttl_days and"
+        " keep_last; [retention.default] is for tenants without one; unset, they are kept for ever",
+    )
+    gc_seconds: float = Field(
+        3600.0, gt=0, description="how often a worker enforces the retention, where there is one"
     )
     max_attempts: int = Field(3, ge=1, description="runs a job gets when its workers keep dying")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+from pydantic import BaseModel
 from sqlalchemy.engine import make_url
 
 from api.serving import demands_keys
@@ -148,6 +149,8 @@ def _child_environment(settings: Settings) -> dict[str, str]:
             # As Settings takes them apart: folders are joined otherwise than names.
             between = ":" if all(isinstance(part, Path) for part in value) else ","
             value = between.join(str(part) for part in value)
+        if isinstance(value, BaseModel):
+            value = value.model_dump_json()
         if value is not None:
             env[f"SECATEUR_{name.upper()}"] = str(value)
     return environment(env)

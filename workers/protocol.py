@@ -75,8 +75,3 @@ Result = Done | Failed | Stopped
 Said = Moved | Remark | Result
 Line = Annotated[Moved | Remark | Done | Failed | Stopped, Field(discriminator="kind")]
 LINE: TypeAdapter[Said] = TypeAdapter(Line)
-
-
-def objects_of(job_id: str, epoch: int) -> str:
-    """The folder of one run's objects in the store."""
-    return f"jobs/{job_id}/{epoch}"

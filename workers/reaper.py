@@ -1,21 +1,22 @@
-"""Finds what was forgotten: jobs whose doorbell was lost, whose worker died, whose runs left objects.
+"""Finds what was forgotten: jobs whose doorbell was lost, whose worker died, whose objects may go.
 
 Every worker has one; they do not disturb each other, because each step is one transaction that
 finds nothing left to do the second time.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from core import cleanup
 from core.errors import SecateurError
-from core.jobs.reaping import Ended, Lease
+from core.jobs.reaping import Lease
 from core.jobs.states import State
 from core.jobs.store import JobStore
 from core.settings import Settings
 from core.store.base import ObjectStore
 from workers.bell import Bell
-from workers.protocol import objects_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +27,13 @@ class Reaper:
     def __init__(self, jobs: JobStore, store: ObjectStore, bell: Bell, settings: Settings) -> None:
         self._jobs, self._store, self._bell, self._settings = jobs, store, bell, settings
         self._suspects: dict[Lease, float] = {}
+        self._clean_at = -math.inf
 
     def scan(self, now: datetime, tick: float) -> None:
         """Look once at everything. `tick` is a monotonic time, which no clock change moves."""
         self._guarded(lambda: self._take_back(now, tick))
         self._guarded(lambda: self._ring_again(now))
+        self._guarded(lambda: self._clean(now, tick))
         self._guarded(self._sweep)
 
     def _guarded(self, step: Callable[[], None]) -> None:
@@ -70,14 +73,16 @@ class Reaper:
 
     def _sweep(self) -> None:
         """Remove the objects of runs that did not win, once their job is over."""
-        for ended in self._jobs.unswept():
-            for prefix in losing_prefixes(ended):
-                self._store.delete_prefix(prefix)
-            self._jobs.swept(ended.job_id)
+        cleanup.sweep(self._jobs, self._store)
 
-
-def losing_prefixes(ended: Ended) -> list[str]:
-    """The folders of every run of the job but the one that won."""
-    prefixes = [objects_of(ended.job_id, epoch) for epoch in range(1, ended.epoch + 1)]
-    winner = ended.manifest_key or ""
-    return [prefix for prefix in prefixes if not winner.startswith(f"{prefix}/")]
+    def _clean(self, now: datetime, tick: float) -> None:
+        """What `secateur gc` does, now and then, where somebody said how long results are kept."""
+        retention = self._settings.retention
+        if not retention.root or tick < self._clean_at:
+            return
+        self._clean_at = tick + self._settings.gc_seconds
+        for job_id in cleanup.results_to_expire(self._jobs, retention, now):
+            if self._jobs.expire(job_id, now):
+                logger.info("%s: artifacts expired", job_id)
+        if removed := cleanup.abort_uploads(self._jobs, self._store, now):
+            logger.info("removed %d unfinished uploads", removed)

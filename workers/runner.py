@@ -19,12 +19,13 @@ from typing import TextIO
 from pydantic import BaseModel
 
 from core.errors import Cancelled, DiskFull, OutOfMemory, SecateurError
+from core.jobs.objects import objects_of
 from core.processes import die_with_parent
 from core.progress import Progress, Report
 from core.store.base import ObjectStore
 from core.store.manifest import MANIFEST
 from core.store.urls import open_store
-from workers.protocol import Done, Failed, Moved, Request, Result, Stopped, objects_of
+from workers.protocol import Done, Failed, Moved, Request, Result, Stopped
 from workers.tracking import track
 
 RUN_SHARE = 0.95  # of a job's progress; the rest is the way into the store

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from core.errors import LeaseLost, StoreError, StoreUnavailable
 from core.jobs.leases import Claim
+from core.jobs.objects import objects_of
 from core.jobs.states import State
 from core.jobs.store import JobStore
 from core.jobs.views import Failure
@@ -22,7 +23,7 @@ from core.settings import Settings
 from core.store.base import ObjectStore
 from workers import scratch
 from workers.child import Child
-from workers.protocol import Done, Failed, Request, Result, objects_of
+from workers.protocol import Done, Failed, Request, Result
 from workers.tracking import target_for
 from workers.watch import Watch
 

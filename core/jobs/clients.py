@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidSpec, JobNotFound
+from core.errors import ArtifactsExpired, InvalidSpec, JobNotFound
 from core.jobs import events, moves
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
@@ -110,9 +110,16 @@ class ClientSide:
             return events.page(session, job_id, after=after, limit=limit)
 
     def manifest_key(self, tenant: str, job_id: str) -> str | None:
-        """Where the winning manifest lies, once the job has succeeded. Raises JobNotFound."""
+        """Where the winning manifest lies, once the job has succeeded.
+
+        Raises:
+            JobNotFound, and ArtifactsExpired when retention has taken the result.
+        """
         with self._database.read() as session:
-            return _find(session, tenant, job_id).manifest_key
+            record = _find(session, tenant, job_id)
+            if record.expired_at is not None:
+                raise ArtifactsExpired(job_id, record.expired_at)
+            return record.manifest_key
 
 
 def view(record: JobRecord) -> Job:
@@ -130,6 +137,7 @@ def view(record: JobRecord) -> Job:
             "created_at": record.created_at,
             "started_at": record.started_at,
             "finished_at": record.finished_at,
+            "expired_at": record.expired_at,
             "error": record.error,
             "spec": record.spec,
             "metadata": record.labels,

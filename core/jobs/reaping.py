@@ -88,17 +88,32 @@ class ReaperSide:
             why = moves.Release(reason, counts=True, max_attempts=max_attempts)
             return moves.release(session, record, now, why)
 
-    def unswept(self) -> list[Ended]:
-        """Ended jobs whose losing runs may have left objects behind."""
+    def unswept(self, *, after: str = "") -> list[Ended]:
+        """Ended jobs, with ids above `after`, whose losing runs may have left objects behind."""
         statement = (
             select(JobRecord.id, JobRecord.epoch, JobRecord.manifest_key)
-            .where(JobRecord.state.in_(TERMINAL), JobRecord.swept.is_(False))
+            .where(JobRecord.state.in_(TERMINAL), JobRecord.swept.is_(False), JobRecord.id > after)
+            .order_by(JobRecord.id)
             .limit(BATCH)
         )
         with self._database.read() as session:
             return [Ended(*row) for row in session.execute(statement).all()]
 
-    def swept(self, job_id: str) -> None:
-        """The leftovers of an ended job are gone. Nothing a client sees changes."""
+    def swept(self, ended: Ended) -> None:
+        """The leftovers of an ended job are gone. Nothing a client sees changes.
+
+        Where its result has expired since, the winner's objects are leftovers too, and it stays
+        to be swept.
+        """
+        statement = (
+            update(JobRecord)
+            .where(
+                JobRecord.id == ended.job_id,
+                JobRecord.epoch == ended.epoch,
+                JobRecord.manifest_key.is_not_distinct_from(ended.manifest_key),
+                JobRecord.state.in_(TERMINAL),
+            )
+            .values(swept=True)
+        )
         with self._database.write() as session:
-            session.execute(update(JobRecord).where(JobRecord.id == job_id).values(swept=True))
+            session.execute(statement)

@@ -97,7 +97,8 @@ class JobRecord(Base):
     # Who holds the job, and until when unless renewed.
     worker: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    # Store key of the manifest of the run that won. Set in the transaction that succeeds.
+    # Store key of the manifest of the run that won. Set in the transaction that succeeds, and
+    # taken away in the one in which the result expires.
     manifest_key: Mapped[str | None] = mapped_column(String(255))
     # Whether the objects of runs that did not win have been removed after the end.
     swept: Mapped[bool] = mapped_column(default=False)
@@ -110,9 +111,10 @@ class JobRecord(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     # Since when the job waits; later than created_at once it has been requeued.
     queued_at: Mapped[datetime] = mapped_column(UtcTime)
-    # First claim and terminal state.
+    # First claim, terminal state, and the end of the artifacts by retention.
     started_at: Mapped[datetime | None] = mapped_column(UtcTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    expired_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     # The JobSpec as posted, and copies of what lists filter and workers order by.
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)

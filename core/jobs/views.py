@@ -31,6 +31,8 @@ class Job(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    expired_at: datetime | None = None
+    """When the artifacts were removed by retention; the job itself stays."""
     error: Failure | None
     spec: dict[str, Any]
     metadata: dict[str, str]

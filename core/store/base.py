@@ -1,7 +1,8 @@
 """The object store protocol. Keys are relative POSIX paths such as `jobs/ID/EPOCH/report/report.json`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -10,6 +11,18 @@ from typing import BinaryIO, Protocol
 class ObjectInfo:
     key: str
     bytes: int
+    modified: datetime = field(compare=False)
+    """When it was stored. Two stores with the same objects differ in nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A write that has begun and not ended. Its writer may be dead."""
+
+    key: str
+    """Where the object is to appear; a local folder may know only the beginning of a long key."""
+    begun: datetime
+    """When it began or, where that is not kept, when it was last written to."""
 
 
 class ObjectStore(Protocol):
@@ -42,6 +55,15 @@ class ObjectStore(Protocol):
 
     def delete_prefix(self, prefix: str) -> int:
         """Remove every object below `prefix/`; how many there were."""
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Every upload to a key beginning with `prefix`."""
+
+    def abort_uploads(self, prefix: str, older_than: timedelta, now: datetime) -> int:
+        """Remove uploads to keys beginning with `prefix` that began more than `older_than` ago.
+
+        How many there were. A writer that lives may lose what it was writing; it gets an error.
+        """
 
     def presign(self, key: str, filename: str, seconds: int) -> str | None:
         """A URL at which anyone may GET the object for `seconds`, to be saved as `filename`.

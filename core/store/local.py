@@ -1,7 +1,8 @@
 """The object store in a local folder.
 
     root/objects/KEY      what readers see; a file gets here by rename only, so it is always whole
-    root/incoming/…       files being written, on the same file system, never listed
+    root/incoming/…       files being written, on the same file system, never listed; each named
+                          by the beginning of its key
 
 A file below `incoming` is locked by its writer, so what a crash left behind is told from what is
 still being written, and removed by the next process that writes.
@@ -15,14 +16,17 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote, unquote
 
 from core.errors import ArtifactNotFound, DiskFull, StoreUnavailable
-from core.store.base import ObjectInfo
+from core.store.base import ObjectInfo, Upload
 from core.store.keys import check_key, check_prefix
 
 _COPY_BYTES = 4 << 20
+_NAMED_BYTES = 150  # of a key; enough for the folder of a run, and no name grows too long
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -70,7 +74,7 @@ class LocalStore:
                 raise _not_found(key) from None
         if not stat.S_ISREG(found.st_mode):
             raise _not_found(key)
-        return ObjectInfo(key, found.st_size)
+        return ObjectInfo(key, found.st_size, _when(found))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         folder, slash, _ = check_prefix(prefix).rpartition("/")
@@ -91,6 +95,25 @@ class LocalStore:
                     Path(here).rmdir()
         return removed
 
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """With those of dead writers until another process writes here, which removes them."""
+        start = quote(check_prefix(prefix), safe="")
+        with self._named_errors("list"):
+            entries = _entries(self._incoming)
+        for name, found in entries:
+            if found and name.startswith(start):
+                yield Upload(unquote(name.rpartition(".")[0]), _when(found))
+
+    def abort_uploads(self, prefix: str, older_than: timedelta, now: datetime) -> int:
+        """Those of dead writers only: a writer that lives is known by its lock."""
+        start = quote(check_prefix(prefix), safe="")
+        removed = 0
+        with self._named_errors("delete from"):
+            for name, found in _entries(self._incoming):
+                if found and name.startswith(start) and now - _when(found) > older_than:
+                    removed += _remove_abandoned(self._incoming / name)
+        return removed
+
     def presign(self, key: str, filename: str, seconds: int) -> None:  # noqa: ARG002 - the protocol's
         check_key(key)
 
@@ -102,7 +125,7 @@ class LocalStore:
         probe = b"secateur"
         with self._named_errors("use"):
             self._prepare()
-            with self._temporary(lambda writer: writer.write(probe)) as path:
+            with self._temporary("check", lambda writer: writer.write(probe)) as path:
                 intact = path.read_bytes() == probe
             writable = os.access(self._objects, os.W_OK | os.X_OK)
         if not (intact and writable):
@@ -119,7 +142,7 @@ class LocalStore:
         path = self._path(key)
         with self._named_errors("write"):
             self._prepare()
-            with self._temporary(fill) as temporary:
+            with self._temporary(key, fill) as temporary:
                 self._move(temporary, path)
 
     def _move(self, temporary: Path, path: Path) -> None:
@@ -135,9 +158,10 @@ class LocalStore:
         _sync_folder(path.parent)
 
     @contextmanager
-    def _temporary(self, fill: Callable[[BinaryIO], object]) -> Iterator[Path]:
+    def _temporary(self, key: str, fill: Callable[[BinaryIO], object]) -> Iterator[Path]:
         """A complete file below `incoming`, on the disk; removed at the end unless moved away."""
-        handle, name = tempfile.mkstemp(dir=self._incoming)
+        beginning = quote(key, safe="")[:_NAMED_BYTES]
+        handle, name = tempfile.mkstemp(prefix=f"{beginning}.", dir=self._incoming)
         path = Path(name)
         try:
             with os.fdopen(handle, "wb") as writer:
@@ -161,11 +185,11 @@ class LocalStore:
         """Objects below `folder` in key order, which for a folder means its name with the slash."""
         with self._named_errors("list"):
             entries = _entries(folder)
-        for name, size in sorted(entries, key=lambda e: e[0] + "/" * (e[1] is None)):
-            if size is None:
+        for name, found in sorted(entries, key=lambda e: e[0] + "/" * (e[1] is None)):
+            if found is None:
                 yield from self._walk(folder / name, f"{prefix}{name}/")
             else:
-                yield ObjectInfo(prefix + name, size)
+                yield ObjectInfo(prefix + name, found.st_size, _when(found))
 
     @contextmanager
     def _named_errors(self, verb: str) -> Iterator[None]:
@@ -192,9 +216,13 @@ def _not_found(key: str) -> ArtifactNotFound:
     )
 
 
-def _entries(folder: Path) -> list[tuple[str, int | None]]:
-    """Names in `folder` with the size of files and None for folders. Links are not ours: left out."""
-    found: list[tuple[str, int | None]] = []
+def _when(found: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(found.st_mtime, UTC)
+
+
+def _entries(folder: Path) -> list[tuple[str, os.stat_result | None]]:
+    """Names in `folder` with facts of files and None for folders. Links are not ours: left out."""
+    found: list[tuple[str, os.stat_result | None]] = []
     # An object, or the whole folder, may be deleted while it is being listed.
     with suppress(*_GONE), os.scandir(folder) as scan:
         for entry in scan:
@@ -202,7 +230,7 @@ def _entries(folder: Path) -> list[tuple[str, int | None]]:
                 if entry.is_dir(follow_symlinks=False):
                     found.append((entry.name, None))
                 elif entry.is_file(follow_symlinks=False):
-                    found.append((entry.name, entry.stat(follow_symlinks=False).st_size))
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
     return found
 
 
@@ -232,8 +260,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove what a writer that died left below `incoming`.
+def _remove_abandoned(path: Path) -> bool:
+    """Remove what a writer that died left below `incoming`; whether that is what it was.
 
     An empty file stays: its writer may be about to lock it.
     """
@@ -241,6 +269,8 @@ def _remove_abandoned(path: Path) -> None:
         fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(left.fileno()).st_size:
             path.unlink()
+            return True
+    return False
 
 
 def _raise_unless_gone(error: OSError) -> None:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from botocore.exceptions import ClientError
 
 from core.errors import StoreUnavailable
-from core.store.base import ObjectInfo
+from core.store.base import ObjectInfo, Upload
 from core.store.keys import check_key, check_prefix, file_name
 from core.store.manifest import media_type
 from core.store.s3_client import connect
@@ -72,7 +72,8 @@ class S3Store:
             return reader.read()
 
     def info(self, key: str) -> ObjectInfo:
-        return ObjectInfo(key, self._head(key)["ContentLength"])
+        held = self._head(key)
+        return ObjectInfo(key, held["ContentLength"], held["LastModified"])
 
     def _head(self, key: str) -> dict[str, Any]:
         full = self._key(key)
@@ -160,6 +161,14 @@ class S3Store:
             )
         return url
 
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        pages = self._client.get_paginator("list_multipart_uploads")
+        start = self._folder + check_prefix(prefix)
+        with self._named_errors("list"):
+            for page in pages.paginate(Bucket=self.options.bucket, Prefix=start):
+                for found in page.get("Uploads", ()):
+                    yield Upload(found["Key"].removeprefix(self._folder), found["Initiated"])
+
     def abort_uploads(self, prefix: str, older_than: timedelta, now: datetime) -> int:
         """Remove what dead writers left of uploads to keys beginning with `prefix`; how many there were.
 
@@ -203,7 +212,8 @@ class S3Store:
         with self._named_errors("list"):
             for page in self._pages(start):
                 for found in page:
-                    yield ObjectInfo(found["Key"].removeprefix(self._folder), found["Size"])
+                    key = found["Key"].removeprefix(self._folder)
+                    yield ObjectInfo(key, found["Size"], found["LastModified"])
 
     def _pages(self, start: str) -> Iterator[Sequence[dict[str, Any]]]:
         pages = self._client.get_paginator("list_objects_v2")

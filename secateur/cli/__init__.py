@@ -16,6 +16,7 @@ from secateur.cli import (
     demo,
     doctor,
     download,
+    gc,
     init,
     keys,
     list_jobs,
@@ -51,6 +52,7 @@ app.command("download")(download.download)
 app.command("log")(log.log)
 app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)
+app.command("gc")(gc.gc)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)
 app.command("init")(init.init)

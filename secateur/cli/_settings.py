@@ -13,16 +13,24 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        variable = str(first["loc"][0]).upper()
         raise BadRequest(
             f"setting {name!r}: {first['msg']}.",
-            remedy=f"Correct SECATEUR_{name.upper()} or secateur.toml.",
+            remedy=f"Correct SECATEUR_{variable} or secateur.toml.",
         ) from None
     except (OSError, ValueError) as error:
-        raise BadRequest(f"secateur.toml cannot be read: {error}.") from None
+        raise BadRequest(
+            f"the settings cannot be read: {error}.",
+            remedy="Correct secateur.toml, or the SECATEUR_* variable that holds JSON.",
+        ) from None
 
 
 def required(name: str, value: str | None) -> str:
-    """`value` of the setting `name`. Raises BadRequest where there is none."""
+    """`value`. Raises BadRequest if the setting `name` has none."""
     if not value:
-        raise BadRequest(f"{name} is not set.", remedy="Set it to what the server has.")
+        raise BadRequest(
+            f"{name} is not set.",
+            remedy="Set it to what the server uses; `secateur serve --data DIR` keeps its own in"
+            " sqlite:///DIR/secateur.db and file://DIR/store.",
+        )
     return value

@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from core.errors import InvalidSpec, JobNotFound, LeaseLost, StoreUnavailable, WrongState
 from core.jobs.database import Database
 from core.jobs.migrate import migrate
+from core.jobs.reaping import Ended
 from core.jobs.records import Base, JobRecord
 from core.jobs.states import State
 from core.jobs.store import JobStore
@@ -286,7 +287,7 @@ def test_ended_jobs_are_swept_once(jobs: JobStore) -> None:
     jobs.succeed(ran, 1, "key", NOW)
     assert [(e.job_id, e.epoch, e.manifest_key) for e in jobs.unswept()] == [(ran, 1, "key")]
     before = get(jobs, ran)
-    jobs.swept(ran)
+    jobs.swept(Ended(ran, 1, "key"))
     assert jobs.unswept() == []
     assert get(jobs, ran) == before
 

@@ -1,11 +1,14 @@
 """What every object store promises. Each implementation is one more entry of STORES."""
 
+import io
 import multiprocessing
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from tests.buckets import new_bucket
 
 MakeStore = Callable[[Path], ObjectStore]
 MakeServed = Callable[[pytest.FixtureRequest], MakeStore]
+ANY_TIME = datetime.min  # noqa: DTZ901 - when an object was stored is not compared
 
 
 def _local(_: pytest.FixtureRequest) -> MakeStore:
@@ -118,17 +122,27 @@ BAD_KEYS = [
 
 
 class TestReading:
+    def test_when_it_was_put(self, store: ObjectStore) -> None:
+        # Stores keep whole seconds.
+        before = datetime.now(UTC) - timedelta(seconds=1.5)
+        store.put_bytes("jobs/a/k", b"x")
+        (listed,), found = store.list("jobs/"), store.info("jobs/a/k")
+        for info in (listed, found):
+            assert before <= info.modified <= datetime.now(UTC) + timedelta(seconds=1.5)
+
     def test_what_was_put(self, make_store: MakeStore, tmp_path: Path) -> None:
         make_store(tmp_path).put_bytes("jobs/a/1/manifest.json", b"{}")
         store = make_store(tmp_path)
         assert store.read_bytes("jobs/a/1/manifest.json") == b"{}"
-        assert store.info("jobs/a/1/manifest.json") == ObjectInfo("jobs/a/1/manifest.json", 2)
+        assert store.info("jobs/a/1/manifest.json") == ObjectInfo(
+            "jobs/a/1/manifest.json", 2, ANY_TIME
+        )
 
     def test_the_last_version(self, store: ObjectStore) -> None:
         store.put_bytes("k", b"a long first version")
         store.put_bytes("k", b"second")
         assert store.read_bytes("k") == b"second"
-        assert list(store.list("")) == [ObjectInfo("k", 6)]
+        assert list(store.list("")) == [ObjectInfo("k", 6, ANY_TIME)]
 
     def test_a_file_is_copied(self, store: ObjectStore, tmp_path: Path) -> None:
         source = tmp_path / "shard"
@@ -208,7 +222,7 @@ class TestKeys:
             store = make_store(Path(folder))
             for key, value in objects.items():
                 store.put_bytes(key, value)
-            expected = [ObjectInfo(key, len(objects[key])) for key in sorted(objects)]
+            expected = [ObjectInfo(key, len(objects[key]), ANY_TIME) for key in sorted(objects)]
             assert by_key(store.list("")) == expected
             assert {key: store.read_bytes(key) for key in objects} == objects
             key = data.draw(st.sampled_from(sorted(objects)))
@@ -289,6 +303,50 @@ def test_concurrent_writers_never_show_half_an_object(
         assert {i.key for i in store.list("")} <= {"contested/key"}
     assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
     assert len(seen) > 1
+
+
+class _Fatal(io.FileIO):
+    """A file whose reader is killed once its upload has begun and taken something."""
+
+    def __init__(self, path: Path, begun: Callable[[], bool]) -> None:
+        super().__init__(path)
+        self._begun, self._seen = begun, 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._seen += self._begun()
+        if self._seen > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(size)
+
+
+def _die_while_putting(make_store: MakeStore, folder: Path, key: str) -> None:
+    class Source(type(folder)):  # type: ignore[misc]
+        def open(self, *_: object) -> _Fatal:
+            return _Fatal(self, lambda: any(make_store(folder).uploads("")))
+
+    make_store(folder).put_file(key, Source(folder / "shard"))
+
+
+def test_uploads_of_dead_writers_are_found_and_removed(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    (tmp_path / "shard").write_bytes(bytes(16_000_000))
+    fork = multiprocessing.get_context("fork")
+    writer = fork.Process(target=_die_while_putting, args=(make_store, tmp_path, "jobs/é %/1/k"))
+    writer.start()
+    writer.join(120)
+    assert writer.exitcode == -signal.SIGKILL
+    store = make_store(tmp_path)
+    (found,) = store.uploads("jobs/é %/1/")
+    assert found.key == "jobs/é %/1/k"
+    # Relative to what the store says: moto gives all uploads one date.
+    later = found.begun + timedelta(minutes=30)
+    assert list(store.uploads("jobs/f")) == []
+    assert store.abort_uploads("jobs/f", timedelta(0), later) == 0
+    assert store.abort_uploads("jobs/é %/1/", timedelta(hours=1), later) == 0
+    assert store.abort_uploads("jobs/é %/1/", timedelta(minutes=29), later) == 1
+    assert list(store.uploads("")) == []
+    assert list(store.list("")) == []
 
 
 class TestUrls:

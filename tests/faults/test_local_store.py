@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,8 @@ def test_a_killed_writer_leaves_nothing_to_see_and_nothing_behind(tmp_path: Path
             time.sleep(0.02)
         other = LocalStore(tmp_path / "store")
         other.put_bytes("jobs/a/2/k", b"x")
+        assert other.abort_uploads("", timedelta(0), datetime.now(UTC) + timedelta(days=9)) == 0
+        assert [upload.key for upload in other.uploads("jobs/a/")] == ["jobs/a/1/shard"]
         assert len(_files(incoming)) == 1, "a file that is being written was removed"
         writer.kill()
         writer.wait()

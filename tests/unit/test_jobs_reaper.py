@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from api import doorbell
+from core.cleanup import losing_prefixes
 from core.jobs.migrate import migrate
 from core.jobs.reaping import Ended
 from core.jobs.states import State
 from core.jobs.store import JobStore
+from core.retention import Retention, Rule
 from core.settings import Settings
 from core.spec import parse_spec
 from core.store.local import LocalStore
 from workers.bell import QUEUE, TASK, Bell
-from workers.reaper import Reaper, losing_prefixes
+from workers.reaper import Reaper
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = Settings(lease_seconds=60, heartbeat_seconds=15, scan_seconds=15, max_attempts=3)
@@ -39,7 +41,10 @@ class Bench:
         migrate(url)
         self.jobs, self.store = JobStore.open(url), LocalStore(folder / "store")
         self.bell = CountingBell()
-        self.reaper = Reaper(self.jobs, self.store, self.bell, SETTINGS)
+        self.reaper = self.new_reaper(SETTINGS)
+
+    def new_reaper(self, settings: Settings) -> Reaper:
+        return Reaper(self.jobs, self.store, self.bell, settings)
 
     def scan(self, seconds: float, tick: float | None = None) -> None:
         now = NOW + timedelta(seconds=seconds)
@@ -126,6 +131,38 @@ def test_losing_runs_objects_go_at_the_end_and_never_before(bench: Bench) -> Non
     bench.jobs.succeed(job_id, 2, f"jobs/{job_id}/2/manifest.json", NOW)
     bench.scan(2)
     assert [info.key for info in bench.store.list(f"jobs/{job_id}/")] == keys[1:]
+
+
+def succeeded(bench: Bench) -> str:
+    job_id = bench.running()
+    bench.store.put_bytes(f"jobs/{job_id}/1/manifest.json", b"x")
+    bench.jobs.succeed(job_id, 1, f"jobs/{job_id}/1/manifest.json", NOW)
+    return job_id
+
+
+def test_old_results_expire_once_in_a_while_where_retention_says_so(bench: Bench) -> None:
+    rule = Retention({"default": Rule(ttl_days=1)})
+    settings = SETTINGS.model_copy(update={"retention": rule, "gc_seconds": 3600.0})
+    reaper, day = bench.new_reaper(settings), 86400
+
+    def kept(job_id: str) -> bool:
+        return bool(list(bench.store.list(f"jobs/{job_id}/")))
+
+    first = succeeded(bench)
+    bench.scan(2 * day)  # a reaper without retention
+    assert kept(first)
+    reaper.scan(NOW + timedelta(days=0.9), tick=0)
+    assert kept(first)
+    reaper.scan(NOW + timedelta(days=2), tick=3599)
+    assert kept(first)
+    reaper.scan(NOW + timedelta(days=2), tick=3601)
+    assert not kept(first)
+    assert bench.jobs.get("default", first).expired_at == NOW + timedelta(days=2)
+    second = succeeded(bench)
+    reaper.scan(NOW + timedelta(days=2), tick=7200)
+    assert kept(second)
+    reaper.scan(NOW + timedelta(days=2), tick=7202)
+    assert not kept(second)
 
 
 @pytest.mark.parametrize(

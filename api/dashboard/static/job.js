@@ -16,7 +16,7 @@ async function refresh() {
   }
   $("elapsed").textContent = elapsed(job) || "–";
   await readEvents();
-  if (job.state === "succeeded" && !listed) await listFiles();
+  if (job.state === "succeeded" && !job.expired_at && !listed) await listFiles();
 }
 
 function draw() {
@@ -27,6 +27,7 @@ function draw() {
     ["Calibration", `${job.spec.calibration.samples} × ${job.spec.calibration.sequence_length} tokens of ${job.spec.calibration.source}`],
     ["Attempt", job.attempt],
     ["Submitted", new Date(job.created_at).toLocaleString()],
+    ...(job.expired_at ? [["Artifacts", `removed ${new Date(job.expired_at).toLocaleString()}`]] : []),
     ...Object.entries(job.metadata),
   ];
   $("job").replaceChildren(
@@ -41,6 +42,7 @@ function draw() {
       ...facts.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value })))));
   $("job").setAttribute("aria-busy", "false");
   $("spec").textContent = JSON.stringify(job.spec, null, 2);
+  if (job.expired_at) $("results").hidden = true;
   drawFailure();
 }
 

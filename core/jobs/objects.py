@@ -1,0 +1,25 @@
+"""Where a job's objects lie in the store. Free of the database, which a runner does not know."""
+
+import re
+from typing import Final
+
+FOLDER: Final = "jobs/"
+_OF_A_JOB: Final = re.compile(r"jobs/(job_[0-9a-z]{24})/")
+_OF_A_RUN: Final = re.compile(r"jobs/(job_[0-9a-z]{24})/([1-9][0-9]{0,8})/")
+
+
+def objects_of(job_id: str, epoch: int) -> str:
+    """The folder of one run's objects in the store."""
+    return f"{FOLDER}{job_id}/{epoch}"
+
+
+def job_of(key: str) -> str | None:
+    """The job in whose folder `key` lies, if it lies in one."""
+    found = _OF_A_JOB.match(key)
+    return found[1] if found else None
+
+
+def run_of(key: str) -> tuple[str, int] | None:
+    """The job and the epoch in whose folder `key` lies, if it lies in one."""
+    found = _OF_A_RUN.match(key)
+    return (found[1], int(found[2])) if found else None
