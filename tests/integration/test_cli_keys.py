@@ -144,6 +144,14 @@ class TestClients:
 
 
 class TestLeavingLoopback:
+    def test_a_mistyped_proxy_is_told_before_anything_is_served(
+        self, run: Run, deployment: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SECATEUR_TRUSTED_PROXIES", "10.0.0.1, 10.0.0.1/8")
+        ran = run("api")
+        assert ran.status == 2
+        assert "SECATEUR_TRUSTED_PROXIES" in ran.err
+
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
     def test_not_without_a_key(
         self, run: Run, deployment: Path, monkeypatch: pytest.MonkeyPatch, host: str
