@@ -1,4 +1,4 @@
-"""Removes what has outlived its use: old results, losing runs, unfinished uploads, strangers' objects.
+"""Removes what has outlived its use: old results, losing runs, unfinished uploads, unknown jobs' objects.
 
 Nothing of a live job is ever touched. What is about to be removed is looked up in the store first
 and in the database after that, so a job can only have moved on meanwhile: its epochs only rise.
@@ -17,7 +17,7 @@ from core.jobs.store import JobStore
 from core.retention import Retention, expired
 from core.store.base import ObjectStore
 
-STRANGERS_AGE: Final = timedelta(days=1)
+UNKNOWN_AGE: Final = timedelta(days=1)
 """How old everything of an unknown job must be: its row may not be where we look yet."""
 
 
@@ -29,7 +29,7 @@ class Tally(BaseModel):
     uploads: int = 0
 
 
-class Strangers(Tally):
+class Unknown(Tally):
     """What lies in folders of jobs that the database does not know."""
 
     jobs: int = 0
@@ -41,8 +41,8 @@ class Cleaned(BaseModel):
     dry_run: bool
     expired_jobs: int = 0
     removed: Tally = Tally()
-    strangers_removed: Strangers = Strangers()
-    strangers_left: Strangers = Strangers()
+    unknown_removed: Unknown = Unknown()
+    unknown_left: Unknown = Unknown()
 
 
 def clean(
@@ -51,10 +51,10 @@ def clean(
     retention: Retention,
     now: datetime,
     *,
-    strangers: bool,
+    unknown: bool,
     dry_run: bool,
 ) -> Cleaned:
-    """Remove everything that may go, and count it; `strangers` too, if that is wanted.
+    """Remove everything that may go, and count it; `unknown` jobs' too, if that is wanted.
 
     Raises:
         StoreError: the database or the object store does not answer. What was done is done, and
@@ -71,13 +71,13 @@ def clean(
                 removed.bytes += info.bytes
         if not dry_run:
             _sweep(jobs, store, ended)
-    taken, left = _strangers(jobs, store, now, remove=strangers, dry_run=dry_run)
+    taken, left = _unknown(jobs, store, now, remove=unknown, dry_run=dry_run)
     return Cleaned(
         dry_run=dry_run,
         expired_jobs=len(gone),
         removed=removed,
-        strangers_removed=taken,
-        strangers_left=left,
+        unknown_removed=taken,
+        unknown_left=left,
     )
 
 
@@ -132,27 +132,27 @@ def losing_prefixes(ended: Ended) -> list[str]:
     return [prefix for prefix in prefixes if not winner.startswith(f"{prefix}/")]
 
 
-class _Folder(Strangers):
+class _Folder(Unknown):
     """Everything below one job's folder, and when it was last written to."""
 
     jobs: int = 1
     newest: datetime = datetime.min.replace(tzinfo=UTC)
 
 
-def _strangers(
+def _unknown(
     jobs: JobStore, store: ObjectStore, now: datetime, *, remove: bool, dry_run: bool
-) -> tuple[Strangers, Strangers]:
+) -> tuple[Unknown, Unknown]:
     """What was removed, and what was left, of jobs that the database does not know."""
     folders = _folders(store)
     known = jobs.standings(folders)
-    taken, left = Strangers(), Strangers()
+    taken, left = Unknown(), Unknown()
     for job_id, folder in folders.items():
         if job_id in known:
             continue
-        goes = remove and now - folder.newest > STRANGERS_AGE
+        goes = remove and now - folder.newest > UNKNOWN_AGE
         if goes and not dry_run:
             store.delete_prefix(f"{FOLDER}{job_id}")
-            store.abort_uploads(f"{FOLDER}{job_id}/", STRANGERS_AGE, now)
+            store.abort_uploads(f"{FOLDER}{job_id}/", UNKNOWN_AGE, now)
         _add(taken if goes else left, folder)
     return taken, left
 
@@ -173,7 +173,7 @@ def _folders(store: ObjectStore) -> dict[str, _Folder]:
     return folders
 
 
-def _add(total: Strangers, folder: Strangers) -> None:
+def _add(total: Unknown, folder: Unknown) -> None:
     total.jobs += folder.jobs
     total.objects += folder.objects
     total.bytes += folder.bytes

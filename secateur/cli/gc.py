@@ -42,7 +42,7 @@ def gc(
             store,
             settings.retention,
             _now(),
-            strangers=unknown,
+            unknown=unknown,
             dry_run=dry_run,
         )
     if json:
@@ -61,11 +61,11 @@ def _show(done: "Cleaned") -> None:
     removed = "would be removed" if done.dry_run else "removed"
     result(f"results expired   {done.expired_jobs}")
     result(f"{removed:17} {_amount(done.removed)}")
-    if done.strangers_removed.jobs:
-        what = f"{_amount(done.strangers_removed)} of {done.strangers_removed.jobs} unknown jobs"
+    if done.unknown_removed.jobs:
+        what = f"{_amount(done.unknown_removed)} of {done.unknown_removed.jobs} unknown jobs"
         result(f"{removed:17} {what}")
-    if done.strangers_left.jobs:
-        left = f"{_amount(done.strangers_left)} of {done.strangers_left.jobs} jobs"
+    if done.unknown_left.jobs:
+        left = f"{_amount(done.unknown_left)} of {done.unknown_left.jobs} jobs"
         result(
             f"{'left':17} {left} this database does not know; --unknown removes what is a day old"
         )

@@ -1,9 +1,14 @@
 """Many threads at one database: each thing happens once, and nothing is lost."""
 
+from contextlib import closing
 from functools import partial
 
+from sqlalchemy import select
+
+from core.jobs.database import Database
 from core.jobs.leases import Claim
 from core.jobs.migrate import migrate
+from core.jobs.records import JobRecord
 from core.jobs.states import State
 from core.jobs.store import JobStore
 from tests.contract.jobs import LEASE, NOW, at_once, claimed, get, later, queued
@@ -19,6 +24,15 @@ def test_only_one_of_many_claims_wins(jobs: JobStore) -> None:
     won = at_once(8, lambda n: jobs.claim(job_id, f"w{n}", NOW, LEASE))
     assert won.count(None) == 7
     assert get(jobs, job_id).epoch == 1
+
+
+def test_a_reader_sees_one_state_whatever_others_commit(database_url: str, jobs: JobStore) -> None:
+    queued(jobs)
+    with closing(Database(database_url)) as database, database.read() as session:
+        assert len(session.scalars(select(JobRecord.id)).all()) == 1
+        queued(jobs)
+        assert len(session.scalars(select(JobRecord.id)).all()) == 1
+    assert len(jobs.list("default").data) == 2
 
 
 def test_many_workers_share_a_queue_out(jobs: JobStore) -> None:
@@ -40,8 +54,12 @@ def test_writers_of_one_job_leave_a_gapless_history(jobs: JobStore) -> None:
     job_id = queued(jobs)
     claimed(jobs, job_id)
     before = get(jobs, job_id).version
-    told = at_once(8, lambda n: [jobs.log(job_id, 1, f"{n}.{i}", NOW) for i in range(5)])
-    assert told == [[None] * 5] * 8
+
+    def tell(number: int) -> None:
+        for line in range(5):
+            jobs.log(job_id, 1, f"{number}.{line}", NOW)
+
+    assert at_once(8, tell) == [None] * 8
     events = jobs.events("default", job_id).data
     assert [event.id for event in events] == list(range(1, 43))
     assert get(jobs, job_id).version == before + 40

@@ -81,6 +81,17 @@ def test_a_transaction_dies_with_its_server_and_leaves_nothing(
         assert jobs.get("default", job_id).state is State.QUEUED
 
 
+def test_the_server_is_told_how_long_to_wait(url: str) -> None:
+    wanted = {
+        "statement_timeout": "30s",
+        "lock_timeout": "10s",
+        "idle_in_transaction_session_timeout": "30s",
+        "application_name": "secateur",
+    }
+    with closing(Database(url)) as database, database.read() as session:
+        assert {name: session.scalar(text(f"SHOW {name}")) for name in wanted} == wanted
+
+
 def test_a_claim_waits_for_nobody(url: str) -> None:
     with JobStore.open(url) as jobs, closing(Database(url)) as database:
         first, second = (jobs.create("default", SPEC, NOW).id for _ in range(2))

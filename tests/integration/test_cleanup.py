@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from core.cleanup import Cleaned, Strangers, Tally, abort_uploads, clean, sweep
+from core.cleanup import Cleaned, Tally, Unknown, abort_uploads, clean, sweep
 from core.jobs.migrate import migrate
 from core.jobs.objects import objects_of
 from core.jobs.reaping import Ended
@@ -63,12 +63,12 @@ class Bench:
         self,
         retention: Retention,
         *,
-        strangers: bool = False,
+        unknown: bool = False,
         dry_run: bool = False,
         days: float = 0,
     ) -> Cleaned:
         now = NOW + timedelta(days=days)
-        return clean(self.jobs, self.store, retention, now, strangers=strangers, dry_run=dry_run)
+        return clean(self.jobs, self.store, retention, now, unknown=unknown, dry_run=dry_run)
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -117,11 +117,11 @@ def test_a_dry_run_changes_nothing_and_says_what_would_go(bench: Bench) -> None:
     bench.store.put_bytes(f"jobs/{STRANGER}/1/k", b"123")
     everything = list(bench.store.list(""))
     before = [bench.jobs.get("default", job_id) for job_id in (old, unswept)]
-    told = bench.clean(MONTH, strangers=True, dry_run=True, days=2)
+    told = bench.clean(MONTH, unknown=True, dry_run=True, days=2)
     assert list(bench.store.list("")) == everything
     assert [bench.jobs.get("default", job_id) for job_id in (old, unswept)] == before
     assert (told.expired_jobs, told.removed) == (1, Tally(objects=4, bytes=20))
-    done = bench.clean(MONTH, strangers=True, days=2)
+    done = bench.clean(MONTH, unknown=True, days=2)
     assert done == told.model_copy(update={"dry_run": False})
     assert list(bench.store.list("")) == []
 
@@ -134,7 +134,7 @@ def test_live_jobs_are_never_touched(bench: Bench) -> None:
     bench.jobs.requeue(again, 1, "died", NOW, max_attempts=3)
     everything = list(bench.store.list(""))
     harsh = Retention({"default": Rule(ttl_days=0.001)})
-    assert bench.clean(harsh, strangers=True, days=99) == Cleaned(dry_run=False)
+    assert bench.clean(harsh, unknown=True, days=99) == Cleaned(dry_run=False)
     assert list(bench.store.list("")) == everything
     for job_id in (running, cancelling, again, bench.queued()):
         assert not bench.jobs.expire(job_id, NOW)
@@ -174,7 +174,7 @@ def test_gc_races_with_runs_that_end_and_begin_again(bench: Bench) -> None:
     def keep_cleaning() -> None:
         while not over.is_set():
             try:
-                bench.clean(MONTH, strangers=True, days=0)
+                bench.clean(MONTH, unknown=True, days=0)
             except BaseException as error:  # noqa: BLE001 - told by the assertion below
                 errors.append(error)
 
@@ -198,19 +198,19 @@ def test_gc_races_with_runs_that_end_and_begin_again(bench: Bench) -> None:
         ]  # fmt: skip
 
 
-def test_what_strangers_left_goes_only_if_asked_for_and_old(bench: Bench) -> None:
+def test_what_unknown_left_goes_only_if_asked_for_and_old(bench: Bench) -> None:
     for name in ("1/model/weights", "1/manifest.json"):
         bench.store.put_bytes(f"jobs/{STRANGER}/{name}", b"123")
     others = ["elsewhere/k", "jobs/a-file", "jobs/notes/1/k"]
     for key in others:
         bench.store.put_bytes(key, b"not ours")
-    found = Strangers(jobs=1, objects=2, bytes=6)
-    assert bench.clean(NEVER, days=9).strangers_left == found
-    young = bench.clean(NEVER, strangers=True, days=0.5)
-    assert (young.strangers_left, young.strangers_removed) == (found, Strangers())
+    found = Unknown(jobs=1, objects=2, bytes=6)
+    assert bench.clean(NEVER, days=9).unknown_left == found
+    young = bench.clean(NEVER, unknown=True, days=0.5)
+    assert (young.unknown_left, young.unknown_removed) == (found, Unknown())
     assert len(bench.keys(STRANGER)) == 2
-    old = bench.clean(NEVER, strangers=True, days=1.5)
-    assert (old.strangers_left, old.strangers_removed) == (Strangers(), found)
+    old = bench.clean(NEVER, unknown=True, days=1.5)
+    assert (old.unknown_left, old.unknown_removed) == (Unknown(), found)
     assert [info.key for info in bench.store.list("")] == others
 
 
@@ -247,8 +247,8 @@ def test_uploads_of_runs_that_are_over_are_aborted_and_no_others(bench: Bench) -
     assert len(list(bench.store.uploads(""))) == 8
     assert bench.clean(NEVER, days=0.1).removed == Tally(uploads=3)
     assert {upload.key for upload in bench.store.uploads("")} == set(staying)
-    told = bench.clean(NEVER, strangers=True, days=2)
-    assert told.strangers_removed == Strangers(jobs=1, uploads=1)
+    told = bench.clean(NEVER, unknown=True, days=2)
+    assert told.unknown_removed == Unknown(jobs=1, uploads=1)
     assert len(list(bench.store.uploads(""))) == 4
 
 

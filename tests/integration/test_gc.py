@@ -1,6 +1,9 @@
 """`secateur gc` as a command, and what clients hear of results that went."""
 
 import json
+import signal
+import subprocess
+import sys
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +17,8 @@ from secateur.client import Client
 from tests.integration.test_http_submit import refused
 from tests.served import NOW, Served
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "retention.md"
+HOME = Path(__file__).resolve().parents[2]
+DOCUMENT = HOME / "docs" / "retention.md"
 FILES = {"model/config.json": b"{}", "report/report.json": b"{}", "report/report.html": b"<p>"}
 
 
@@ -89,6 +93,32 @@ def test_a_database_that_is_away_is_named(
     assert status == 1
     assert "refused" in err
     assert "swordfish" not in err
+
+
+KILLED_BEFORE_THE_SWEEP = """
+import os, signal
+from core import cleanup
+from secateur.cli import main
+cleanup._sweep = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+main(["gc"])
+"""
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_kill_before_the_sweep_leaves_work_for_the_next(
+    server: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECATEUR_RETENTION", '{"default": {"keep_last": 1}}')
+    old = server.succeeded(FILES)
+    finish_later(server, 7)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_THE_SWEEP], cwd=HOME, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    assert server.jobs.get("default", old).expired_at is not None
+    assert len(list(server.store.list(f"jobs/{old}/"))) == 4
+    assert ran(capsys, "gc")[0] == 0
+    assert list(server.store.list(f"jobs/{old}/")) == []
 
 
 def test_what_expired_is_gone_for_clients_and_says_so(server: Served, tmp_path: Path) -> None:
