@@ -17,6 +17,7 @@ from secateur.cli import (
     download,
     list_jobs,
     prune,
+    secrets,
     serve,
     status,
     submit,
@@ -45,6 +46,7 @@ app.command("download")(download.download)
 app.command("doctor")(doctor.doctor)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)
+app.command("secrets")(secrets.secrets)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
