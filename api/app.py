@@ -3,30 +3,47 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import artifacts, catalog, dashboard, health, jobs, openapi, problems
+from api import artifacts, auth, catalog, dashboard, health, jobs, openapi, problems, sessions
+from api.access import Access
 from api.dependencies import Resources
 from api.doorbell import Doorbell
 from api.guards import Guard
 from core.errors import BadRequest
+from core.jobs.database import Database
+from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
 from core.jobs.store import JobStore
 from core.settings import Settings
 from core.store.urls import open_store
 
+ROUTERS: Final = (
+    jobs.router,
+    artifacts.router,
+    catalog.router,
+    health.router,
+    dashboard.router,
+    sessions.router,
+)
 
-def create_app(settings: Settings) -> FastAPI:
+
+def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     """The application; its database is brought up to date when it starts.
+
+    `loopback` says that only this machine can reach it. Otherwise it serves nobody without a key,
+    even where there is none.
 
     Raises:
         BadRequest: the database, the broker or the object store is not configured.
     """
-    database = _configured("SECATEUR_DATABASE_URL", settings.database_url)
+    url = _configured("SECATEUR_DATABASE_URL", settings.database_url)
+    database = Database(url)
     resources = Resources(
-        jobs=JobStore.open(database),
+        jobs=JobStore(database),
         store=open_store(_configured("SECATEUR_STORE_URL", settings.store_url)),
         doorbell=Doorbell(_configured("SECATEUR_BROKER_URL", settings.broker_url)),
         clock=lambda: datetime.now(UTC),
@@ -35,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(migrate, database)
+        await run_in_threadpool(migrate, url)
         yield
         resources.doorbell.close()
         resources.jobs.close()
@@ -52,11 +69,12 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.resources = resources
-    app.add_middleware(Guard)
-    parts = (jobs.router, artifacts.router, catalog.router, health.router, dashboard.router)
-    for part in parts:
-        app.include_router(part)
-    problems.install(app, [route for part in parts for route in part.routes])
+    access = Access(KeyStore(database), resources.clock, always=not loopback)
+    app.add_middleware(Guard, keys_demanded=access.demanded, allowed_hosts=settings.allowed_hosts)
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app, [route for router in ROUTERS for route in router.routes])
+    auth.install(app, access)
     dashboard.mount_static(app)
     openapi.install(app)
     return app

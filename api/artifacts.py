@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from api import openapi
+from api.auth import READS, REFUSALS
 from api.dependencies import JobId, Jobs, Store, Tenant, known_query_only
 from api.negotiation import preferred
 from api.problems import NotAcceptable, PreconditionFailed, RangeNotSatisfiable, documented
@@ -35,8 +36,8 @@ _SHOWN: Final = ("text/html", "image/png", "application/json", "text/plain")
 router = APIRouter(
     prefix="/v1/jobs/{job_id}",
     tags=["artifacts"],
-    dependencies=[Depends(known_query_only)],
-    responses=documented(JobNotFound, StoreUnavailable),
+    dependencies=[READS, Depends(known_query_only)],
+    responses=documented(JobNotFound, StoreUnavailable, *REFUSALS),
 )
 
 

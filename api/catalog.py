@@ -6,9 +6,10 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from api import openapi
+from api.auth import READS, REFUSALS
 from api.dependencies import known_query_only
 from api.problems import documented
-from core.errors import InvalidSpec
+from core.errors import InvalidSpec, StoreUnavailable
 from core.examples import EXAMPLES
 from core.models.families import FAMILIES
 from core.recipes import METHODS, Method
@@ -16,8 +17,8 @@ from core.recipes import METHODS, Method
 router = APIRouter(
     prefix="/v1",
     tags=["catalog"],
-    dependencies=[Depends(known_query_only)],
-    responses=documented(InvalidSpec),
+    dependencies=[READS, Depends(known_query_only)],
+    responses=documented(InvalidSpec, StoreUnavailable, *REFUSALS),
 )
 
 SUMMARIES: Final[dict[Method, str]] = {

@@ -11,13 +11,13 @@ from fastapi import Depends, Request
 from fastapi import Path as InPath
 from fastapi.routing import APIRoute
 
+from api.auth import caller_of
 from api.doorbell import Doorbell
 from core.errors import InvalidSpec, JobNotFound
 from core.jobs.store import JobStore
 from core.store.base import ObjectStore
 
 _JOB_ID: Final = re.compile(r"job_[0-9a-z]{24}")
-_TENANT: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ async def _roots(held: Held) -> tuple[Path, ...]:
     return held.roots
 
 
-async def _tenant() -> str:
-    return _TENANT
+def _tenant(request: Request) -> str:
+    return caller_of(request).tenant
 
 
 async def _job_id(

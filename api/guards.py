@@ -1,12 +1,15 @@
 """What is refused before any route sees it: foreign hosts, foreign pages, bodies that are not JSON.
 
 Without keys the server is only as private as the loopback interface, and every page open in the
-user's browser can reach that. These checks keep such pages out.
+user's browser can reach that. These checks keep such pages out. Where keys are demanded, a page that
+reaches the server under a name of its own (DNS rebinding) has no key: other names are answered too.
 """
 
 import ipaddress
+from collections.abc import Callable, Collection
 from typing import Final
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +24,7 @@ from core.errors import SecateurError
 
 MAX_BODY: Final = 1_000_000
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+PROBES: Final = frozenset({"/healthz", "/readyz"})
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -41,10 +45,18 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """ASGI middleware: the checks on the way in, the browser's security headers on the way out."""
+    """ASGI middleware: the checks on the way in, the browser's security headers on the way out.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `keys_demanded` says whether nobody is served without a key; it may block. `allowed_hosts`
+    are then the names the server answers for beside loopback ones; all where there are none.
+    """
+
+    def __init__(
+        self, app: ASGIApp, keys_demanded: Callable[[], bool], allowed_hosts: Collection[str]
+    ) -> None:
         self.app = app
+        self._keys_demanded = keys_demanded
+        self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +64,7 @@ class Guard:
             return
         try:
             headers = Headers(scope=scope)
-            check_host(headers)
+            await self._check_host(scope["path"], headers.get("host", ""))
             check_site(scope["method"], headers)
             check_body(scope["method"], headers)
         except SecateurError as refusal:
@@ -62,15 +74,18 @@ class Guard:
             return
         await self.app(scope, receive, _with_headers(send))
 
-
-def check_host(headers: Headers) -> None:
-    """Raise WrongHost unless the request was addressed to this machine."""
-    host = headers.get("host", "")
-    if not is_loopback(_without_port(host)):
-        raise WrongHost(
-            f"this server does not answer for host {host!r}.",
-            remedy="Use http://127.0.0.1 or http://localhost with the server's port.",
-        )
+    async def _check_host(self, path: str, host: str) -> None:
+        """Raise WrongHost unless the server answers for the machine the request was addressed to."""
+        name = _without_port(host).lower()
+        if is_loopback(name):
+            return
+        if not await run_in_threadpool(self._keys_demanded):
+            remedy = "Use http://127.0.0.1 or http://localhost with the server's port."
+        elif not self._allowed_hosts or name in self._allowed_hosts or path in PROBES:
+            return  # probes know a machine by its address only
+        else:
+            remedy = "Use one of the names in its SECATEUR_ALLOWED_HOSTS."
+        raise WrongHost(f"this server does not answer for host {host!r}.", remedy=remedy)
 
 
 def _without_port(host: str) -> str:
@@ -100,7 +115,9 @@ def check_site(method: str, headers: Headers) -> None:
 
 def _foreign_origin(headers: Headers) -> bool:
     origin = headers.get("origin")
-    return origin is not None and origin.partition("://")[2].lower() != headers["host"].lower()
+    return (
+        origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
+    )
 
 
 def check_body(method: str, headers: Headers) -> None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request,
 
 from api import openapi
 from api.answers import tagged
+from api.auth import READS, REFUSALS, WRITES, caller_of
 from api.bodies import PostedObject
 from api.dependencies import Bell, JobId, Jobs, Now, Roots, Tenant, known_query_only
 from api.problems import (
@@ -21,6 +22,7 @@ from core.errors import (
     JobNotFound,
     ModelNotFound,
     NotAvailable,
+    ScopeMissing,
     SourceRefused,
     StoreUnavailable,
     WrongState,
@@ -37,8 +39,8 @@ _METADATA_KEY: Final = re.compile(r"[\w.-]{1,64}")
 router = APIRouter(
     prefix="/v1/jobs",
     tags=["jobs"],
-    dependencies=[Depends(known_query_only)],
-    responses=documented(StoreUnavailable),
+    dependencies=[Depends(caller_of), Depends(known_query_only)],
+    responses=documented(StoreUnavailable, *REFUSALS),
 )
 
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
@@ -46,6 +48,7 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
 
 @router.post(
     "",
+    dependencies=[WRITES],
     status_code=202,
     summary="Submit a job",
     response_model=Job,
@@ -61,6 +64,7 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
             BodyTooLarge,
             UnsupportedMediaType,
             CrossSite,
+            ScopeMissing,
             StoreUnavailable,
         ),
     },
@@ -101,6 +105,7 @@ def submit_job(
 
 @router.get(
     "",
+    dependencies=[READS],
     summary="List jobs",
     response_model=JobPage,
     response_description="Newest first. `next` is the `after` of the following page.",
@@ -157,6 +162,7 @@ def _metadata_filter(request: Request) -> dict[str, str] | None:
 
 @router.get(
     "/{job_id}",
+    dependencies=[READS],
     summary="Read a job",
     response_model=Job,
     responses={
@@ -173,12 +179,13 @@ def read_job(request: Request, job_id: JobId, jobs: Jobs, tenant: Tenant) -> Res
 
 @router.post(
     "/{job_id}/cancel",
+    dependencies=[WRITES],
     status_code=202,
     summary="Cancel a job",
     response_model=Job,
     responses={
         **openapi.example(202, {**openapi.JOB, "state": "cancelling"}),
-        **documented(JobNotFound, WrongState, CrossSite, StoreUnavailable),
+        **documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
     },
 )
 def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now) -> Job:
@@ -188,6 +195,7 @@ def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now) -> Job:
 
 @router.get(
     "/{job_id}/events",
+    dependencies=[READS],
     summary="Read a job's events",
     response_model=EventPage,
     response_description="Oldest first, numbered without gaps.",

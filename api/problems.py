@@ -13,15 +13,18 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
 from core.errors import (
+    AccessDenied,
     BadRequest,
     Conflict,
     CorruptObject,
     DataError,
     InvalidSpec,
+    KeyMissing,
     ModelError,
     NotAvailable,
     NotFound,
     ResourceError,
+    ScopeMissing,
     SecateurError,
     SourceRefused,
     StoreError,
@@ -95,6 +98,8 @@ STATUS: Final[Mapping[type[SecateurError], int]] = {
     WrongHost: 421,
     CrossSite: 403,
     RangeNotSatisfiable: 416,
+    AccessDenied: 401,
+    ScopeMissing: 403,
     NotFound: 404,
     Conflict: 409,
     PreconditionFailed: 412,
@@ -160,12 +165,22 @@ def problem_response(error: SecateurError, headers: Mapping[str, str] | None = N
         extra.setdefault("Retry-After", "5")
     if isinstance(error, RangeNotSatisfiable):
         extra["Content-Range"] = f"bytes */{error.size}"
+    if isinstance(error, AccessDenied):
+        extra["WWW-Authenticate"] = _challenge(error)
     return Response(
         problem.model_dump_json(exclude_none=True),
         status_code=problem.status,
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **extra},
     )
+
+
+def _challenge(error: AccessDenied) -> str:
+    """What a 401 or 403 asks for, in the words of RFC 6750."""
+    challenge = 'Bearer realm="secateur"'
+    if isinstance(error, ScopeMissing):
+        return f'{challenge}, error="insufficient_scope", scope="{error.scope}"'
+    return challenge if isinstance(error, KeyMissing) else f'{challenge}, error="invalid_token"'
 
 
 def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:

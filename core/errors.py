@@ -4,10 +4,18 @@ SecateurError
 ├── BadRequest               the request cannot be carried out as posed          exit 2
 │   ├── InvalidSpec          a field is missing, unknown or out of bounds
 │   ├── NotAvailable         a valid request for something this version lacks
-│   └── SourceRefused        a model or text source outside the allowed places
+│   ├── SourceRefused        a model or text source outside the allowed places
+│   └── KeysNeeded           other machines may reach a server only once it has keys
+├── AccessDenied             who asks may not have it                            exit 5
+│   ├── KeyMissing
+│   ├── KeyUnknown           no key, or not one of this server
+│   ├── KeyExpired
+│   ├── KeyRevoked
+│   └── ScopeMissing         a good key, made for other things
 ├── NotFound
 │   ├── JobNotFound
-│   └── ArtifactNotFound
+│   ├── ArtifactNotFound
+│   └── KeyNotFound
 ├── Conflict
 │   ├── WrongState           the job's state does not allow the move
 │   ├── LeaseLost            another worker owns the job now
@@ -80,6 +88,69 @@ class SourceRefused(BadRequest):
     code = "source-refused"
 
 
+class KeysNeeded(BadRequest):
+    code = "keys-needed"
+
+
+class AccessDenied(SecateurError):
+    code = "access-denied"
+    exit_status = 5
+
+
+class KeyMissing(AccessDenied):
+    code = "key-missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server demands an API key.",
+            remedy="Send it as `Authorization: Bearer sec_…`; the command line takes it from"
+            " SECATEUR_API_KEY or --api-key-file.",
+        )
+
+
+class KeyUnknown(AccessDenied):
+    """Also for a key whose first half is right: it tells nobody which keys there are."""
+
+    code = "key-unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server does not know the API key.",
+            remedy="Check that it is complete, and made for this server.",
+        )
+
+
+class KeyExpired(AccessDenied):
+    code = "key-expired"
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(
+            f"the API key {prefix}… has expired.",
+            remedy="Ask for a new one; `secateur keys create` makes it.",
+        )
+
+
+class KeyRevoked(AccessDenied):
+    code = "key-revoked"
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(
+            f"the API key {prefix}… has been revoked.",
+            remedy="Ask for a new one; `secateur keys create` makes it.",
+        )
+
+
+class ScopeMissing(AccessDenied):
+    code = "scope-missing"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"the API key lacks the scope {scope}.",
+            remedy=f"Use one made with `secateur keys create --scope {scope}`.",
+        )
+        self.scope = scope
+
+
 class NotFound(SecateurError):
     code = "not-found"
 
@@ -93,6 +164,13 @@ class JobNotFound(NotFound):
 
 class ArtifactNotFound(NotFound):
     code = "artifact-not-found"
+
+
+class KeyNotFound(NotFound):
+    code = "key-not-found"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"no API key {key_id!r}.", remedy="`secateur keys list` shows their ids.")
 
 
 class Conflict(SecateurError):

@@ -4,11 +4,12 @@ Any of the variables may be left to a file: `SECATEUR_DATABASE_PASSWORD_FILE` na
 holds the password of the database.
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -25,6 +26,22 @@ def _split_paths(value: object) -> object:
     return [part for part in value.split(":") if part] if isinstance(value, str) else value
 
 
+def _split_names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _check_addresses(names: tuple[str, ...]) -> tuple[str, ...]:
+    # uvicorn would take a mistyped one for the name of a socket, and believe nobody.
+    for name in names:
+        if name != "*":
+            ip_network(name)
+    return names
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
+Addresses = Annotated[Names, AfterValidator(_check_addresses)]
 Roots = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
 
 
@@ -55,6 +72,16 @@ class Settings(BaseSettings):
     )
     model_roots: Roots = Field(
         (), description="folders below which file:// models and texts may be read, joined by ':'"
+    )
+    allowed_hosts: Names = Field(
+        (),
+        description="names the API answers for once keys are demanded, joined by ','; any if unset."
+        " Without keys it answers for loopback names only",
+    )
+    trusted_proxies: Addresses = Field(
+        (),
+        description="addresses or networks, joined by ',', of proxies whose X-Forwarded-Proto and"
+        " X-Forwarded-For are believed; '*' for any",
     )
     device: str = Field("auto", description="cpu, cuda, cuda:N, or auto: CUDA where present")
     threads: int | None = Field(None, ge=1, description="CPU threads of a run; all cores if unset")

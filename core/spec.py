@@ -98,7 +98,8 @@ class Webhook(Strict):
 
 
 MetadataKey = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
-MetadataValue = Annotated[str, Field(max_length=512)]
+# PostgreSQL compares no text with a NUL in it, so one such value would break every filter.
+MetadataValue = Annotated[str, Field(max_length=512, pattern=r"^[^\x00]*$")]
 
 
 class JobSpec(Strict):

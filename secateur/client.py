@@ -22,6 +22,7 @@ from core.errors import BadRequest
 from core.jobs.states import TERMINAL, State
 from core.jobs.views import Event, EventPage, Job, JobPage
 from core.spec import JobSpec
+from secateur.bearer import BearerKey
 from secateur.download import Artifact, fetch, local_path
 from secateur.problems import NotASecateurServer, Unreachable, WaitedTooLong, error_of
 
@@ -35,14 +36,22 @@ class _ArtifactList(BaseModel):
 
 
 class Client:
-    """One server. Not safe to share between threads."""
+    """One server. Not safe to share between threads.
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 30.0) -> None:
+    `api_key` is sent to this server only, and not to where it sends for a download.
+    """
+
+    def __init__(
+        self, url: str = DEFAULT_URL, *, api_key: str | None = None, timeout: float = 30.0
+    ) -> None:
         try:
             base = httpx.URL(url)
             # A proxy from the environment cannot reach this machine's own loopback interface.
             direct = base.host in ("localhost", "127.0.0.1", "::1")
-            self._http = httpx.Client(base_url=base, timeout=timeout, trust_env=not direct)
+            auth = None if api_key is None else BearerKey(api_key, base)
+            self._http = httpx.Client(
+                base_url=base, timeout=timeout, trust_env=not direct, auth=auth
+            )
         except (httpx.InvalidURL, UnicodeError) as error:
             raise BadRequest(
                 f"{url!r} is not a URL: {error}.", remedy="Write http://HOST:PORT."

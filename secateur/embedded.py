@@ -15,10 +15,9 @@ from urllib.parse import quote
 import httpx
 from sqlalchemy.engine import make_url
 
-from api.guards import is_loopback
-from core.errors import BadRequest, NotAvailable, StoreUnavailable
+from api.serving import demands_keys
+from core.errors import BadRequest, StoreUnavailable
 from core.examples import EXAMPLES
-from core.jobs.migrate import migrate
 from core.processes import environment, python
 from core.settings import Settings
 from secateur.broker import Broker, free_port
@@ -38,15 +37,10 @@ def run(data: Path, host: str, port: int, settings: Settings) -> int:
     Prints `ready http://…` once jobs can be posted.
 
     Raises:
-        NotAvailable: `host` is not a loopback address.
+        KeysNeeded: others can reach `host`, and the database has no API key.
         BadRequest: the port is taken, or `data` cannot be used or is in use.
         SecateurError: a part did not start, or keeps dying; the message has its last words.
     """
-    if not is_loopback(host):
-        raise NotAvailable(
-            f"serving on {host}, since there are no keys to tell clients apart",
-            remedy="Use --host 127.0.0.1, and reach it from elsewhere through ssh -L.",
-        )
     with ExitStack() as stack:
         asked_to_stop = stack.enter_context(_signals())
         folder = _private_folder(data)
@@ -56,6 +50,8 @@ def run(data: Path, host: str, port: int, settings: Settings) -> int:
         stack.callback(family.stop, STOP_SECONDS)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         settings = _completed(settings, folder)
+        assert settings.database_url
+        keyed = demands_keys(host, settings.database_url)
         if settings.broker_url is None:
             broker = _add_broker(family, folder / "broker")
             settings = settings.model_copy(update={"broker_url": broker.url})
@@ -64,7 +60,7 @@ def run(data: Path, host: str, port: int, settings: Settings) -> int:
         _add_worker_and_api(family, host, port, settings)
         deadline = time.monotonic() + READY_SECONDS
         if _tend(family, asked_to_stop, lambda: _ready(url, deadline)):
-            _announce(url)
+            _announce(url, keyed)
             _tend(family, asked_to_stop, lambda: False)
     return 0
 
@@ -88,8 +84,6 @@ def _add_broker(family: Family, folder: Path) -> Broker:
 
 
 def _add_worker_and_api(family: Family, host: str, port: int, settings: Settings) -> None:
-    assert settings.database_url
-    migrate(settings.database_url)
     env = _child_environment(settings)
     worker = python("secateur.cli", "worker")
     api = python("secateur.cli", "api", "--host", host, "--port", str(port))
@@ -125,7 +119,7 @@ def _ready(url: str, deadline: float) -> bool:
     return False
 
 
-def _announce(url: str) -> None:
+def _announce(url: str, keyed: bool) -> None:
     spec = {
         "model": {"source": EXAMPLES[0].source},
         "sparsity": 0.5,
@@ -134,6 +128,8 @@ def _announce(url: str) -> None:
     print(f"ready {url}", flush=True)
     print(f"dashboard: {url}/")
     post = f"curl -sS {url}/v1/jobs -H 'Content-Type: application/json'"
+    if keyed:
+        post += ' -H "Authorization: Bearer $SECATEUR_API_KEY"'
     print(f"{post} -d '{json.dumps(spec)}'", flush=True)
 
 
@@ -147,7 +143,9 @@ def _child_environment(settings: Settings) -> dict[str, str]:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if isinstance(value, tuple):
-            value = ":".join(str(part) for part in value)
+            # As Settings takes them apart: folders are joined otherwise than names.
+            between = ":" if all(isinstance(part, Path) for part in value) else ","
+            value = between.join(str(part) for part in value)
         if value is not None:
             env[f"SECATEUR_{name.upper()}"] = str(value)
     return environment(env)

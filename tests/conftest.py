@@ -9,6 +9,7 @@ import pytest
 from tests.buckets import credentials, moto_server
 from tests.checkpoints import tiny_llada
 from tests.hub import FakeHub, asked_by_default
+from tests.postgres import PostgresServer, running_postgres
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +53,19 @@ def s3(s3_server: str) -> Iterator[str]:
     """`s3_server`, with credentials for it in the environment."""
     with credentials():
         yield s3_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL on this machine, which starts when the first test asks for it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/jobs.db"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.new_database()

@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any
 
 import httpx
 import uvicorn
 
 from api.app import create_app
+from api.serving import options
+from core.jobs.credentials import SCOPES, Scope
+from core.jobs.keys import KeyStore, NewKey
 from core.jobs.store import JobStore
 from core.jobs.views import Failure
 from core.progress import Progress
@@ -35,14 +39,15 @@ class Served:
     folder: Path
     jobs: JobStore
     store: ObjectStore
+    keys: KeyStore
     http: httpx.Client
 
     def spec(self, **more: Any) -> dict[str, Any]:
         return {"model": {"source": f"file://{self.folder}/models/a"}, "sparsity": 0.5, **more}
 
-    def submit(self, **more: Any) -> str:
+    def submit(self, *, tenant: str = "default", **more: Any) -> str:
         """A queued job, straight into the database."""
-        return self.jobs.create("default", parse_spec(self.spec(**more)), NOW).id
+        return self.jobs.create(tenant, parse_spec(self.spec(**more)), NOW).id
 
     def claim(self, job_id: str) -> int:
         """The epoch under which the job now runs."""
@@ -79,6 +84,14 @@ class Served:
         self.jobs.succeed(job_id, epoch, f"{prefix}/{manifest.MANIFEST}", NOW)
         return job_id
 
+    def key(
+        self, *scopes: Scope, tenant: str = "default", expires_at: datetime | None = None
+    ) -> NewKey:
+        """A new API key. From the first one on, the server serves nobody without."""
+        return self.keys.create(
+            tenant, "a test", scopes or SCOPES, NOW, token_bytes, expires_at=expires_at
+        )
+
     def post(self, body: object, **headers: str) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **headers}
@@ -87,36 +100,44 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, *, broker_url: str = NO_BROKER, store_url: str | None = None
+    folder: Path,
+    *,
+    broker_url: str = NO_BROKER,
+    store_url: str | None = None,
+    database_url: str | None = None,
+    loopback: bool = True,
+    **more: Any,
 ) -> Iterator[Served]:
-    """A server whose state lies in `folder`, objects too unless `store_url` is elsewhere.
+    """A server whose state lies in `folder`, but for what one of the URLs puts elsewhere.
 
-    file:// models may lie in its `models`.
+    file:// models may lie in its `models`. With `loopback=False` it believes that others can reach
+    it, too. `more` are further settings.
     """
-    database, objects = f"sqlite:///{folder}/jobs.db", store_url or (folder / "store").as_uri()
+    database = database_url or f"sqlite:///{folder}/jobs.db"
+    objects = store_url or (folder / "store").as_uri()
     settings = Settings(
         database_url=database,
         store_url=objects,
         broker_url=broker_url,
         model_roots=(folder / "models",),
+        **more,
     )
     with (
-        _listening(settings) as url,
+        _listening(settings, loopback) as url,
         JobStore.open(database) as jobs,
+        KeyStore.open(database) as keys,
         httpx.Client(base_url=url, trust_env=False, timeout=30) as http,
     ):
-        yield Served(url, folder, jobs, open_store(objects), http)
+        yield Served(url, folder, jobs, open_store(objects), keys, http)
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[str]:
+def _listening(settings: Settings, loopback: bool) -> Iterator[str]:
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, loopback=loopback),
+        **options(settings),
         host="127.0.0.1",
         port=0,
-        log_config=None,
-        proxy_headers=False,
-        timeout_keep_alive=75,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -1,4 +1,4 @@
-"""Pages for people: the list of jobs, one job, and the API's description.
+"""Pages for people: the list of jobs, one job, the API's description, and the way in.
 
 The pages are fixed files; what a user wrote reaches them only as JSON, set as text by the scripts.
 """
@@ -6,9 +6,11 @@ The pages are fixed files; what a user wrote reaches them only as JSON, set as t
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, FastAPI
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import FileResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+
+from api.auth import LOGIN, access_of, caller_of
 
 _HERE: Final = Path(__file__).parent
 _HEADERS: Final = {
@@ -19,18 +21,19 @@ _HEADERS: Final = {
 }
 
 router = APIRouter(include_in_schema=False)
+_SIGNED_IN: Final = [Depends(caller_of)]
 
 
 def _page(name: str) -> FileResponse:
     return FileResponse(_HERE / "pages" / name, media_type="text/html", headers=_HEADERS)
 
 
-@router.get("/")
+@router.get("/", dependencies=_SIGNED_IN)
 async def job_list() -> FileResponse:
     return _page("jobs.html")
 
 
-@router.get("/jobs/{job_id}")
+@router.get("/jobs/{job_id}", dependencies=_SIGNED_IN)
 async def job(job_id: str) -> FileResponse:  # noqa: ARG001 - the page's script reads it off the URL
     return _page("job.html")
 
@@ -38,6 +41,12 @@ async def job(job_id: str) -> FileResponse:  # noqa: ARG001 - the page's script 
 @router.get("/docs")
 async def docs() -> FileResponse:
     return _page("docs.html")
+
+
+@router.get(LOGIN)
+def login(request: Request) -> Response:
+    """Where a browser without a key is sent; there is nothing to do here while none is demanded."""
+    return _page("login.html") if access_of(request).demanded() else RedirectResponse("/", 303)
 
 
 def mount_static(app: FastAPI) -> None:

@@ -1,36 +1,32 @@
-"""Connections and transactions. The only place that knows which database it is."""
+"""Transactions, and the names of what can go wrong in them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.errors import BadRequest, StoreUnavailable
-
-BUSY_SECONDS = 30  # how long a SQLite writer waits for another one
-_WRITES = "secateur_writes"
+from core.errors import StoreUnavailable
+from core.jobs.engines import POOL_SECONDS, for_reading, for_writing, open_engine
 
 
 class Database:
     """Read and write transactions on one database.
 
     `pooled=False` keeps no connection open between transactions, for processes that fork:
-    SQLite must not be carried across a fork.
+    no connection may be carried across a fork.
     """
 
     def __init__(self, url: str, *, pooled: bool = True) -> None:
-        self._engine = _engine(url, pooled=pooled)
-        self._writer = self._engine.execution_options(**{_WRITES: True})
+        self._engine = open_engine(url, pooled=pooled)
+        self._reader, self._writer = for_reading(self._engine), for_writing(self._engine)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one state of the database. Raises StoreUnavailable."""
-        with _named_errors(), Session(self._engine) as session:
+        with _named_errors(), Session(self._reader) as session:
             yield session
 
     @contextmanager
@@ -52,45 +48,20 @@ class Database:
                 _switch_to_wal(self._engine)
             with self._writer.begin() as connection:
                 if connection.dialect.name == "postgresql":
-                    connection.execute(text("SELECT pg_advisory_xact_lock(7365636174657572)"))
+                    _wait_for_turn(connection)
                 yield connection
 
     def close(self) -> None:
         self._engine.dispose()
 
 
-def _engine(url: str, *, pooled: bool) -> Engine:
-    try:
-        sqlite = make_url(url).get_backend_name() == "sqlite"
-        options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
-        if sqlite:
-            # No implicit BEGIN by the driver: ours says whether it will write.
-            options["connect_args"] = {"timeout": BUSY_SECONDS, "isolation_level": None}
-        else:
-            options["pool_pre_ping"] = pooled
-        engine = create_engine(url, **options)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise BadRequest(
-            f"the database URL cannot be used: {error}.",
-            remedy="Write SECATEUR_DATABASE_URL=sqlite:////absolute/file.db or a PostgreSQL URL.",
-        ) from None
-    if sqlite:
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys=ON")
-    # An accepted job survives a power cut; WAL's default would lose the last transactions.
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _wait_for_turn(connection: Connection) -> None:
+    """Hold the lock of migrations; others' may take their time, and so may ours."""
+    for setting in ("statement_timeout", "lock_timeout"):
+        connection.execute(text(f"SET LOCAL {setting} = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(7365636174657572)"))
+    # But a table that somebody keeps would stop everybody who comes after us.
+    connection.execute(text("SET LOCAL lock_timeout = '30s'"))
 
 
 def _switch_to_wal(engine: Engine) -> None:
@@ -108,9 +79,15 @@ def _switch_to_wal(engine: Engine) -> None:
 def _named_errors() -> Iterator[None]:
     try:
         yield
-    except (DBAPIError, PoolTimeout) as error:
-        reason = str(error.orig if isinstance(error, DBAPIError) else error)
-        raise StoreUnavailable(
-            f"the job database cannot be used: {reason}.",
-            remedy="Check SECATEUR_DATABASE_URL and that the database is up and migrated.",
-        ) from error
+    except DBAPIError as error:
+        # Drivers go on for lines about hosts they tried and where in a statement they were.
+        raise _unavailable(str(error.orig).strip().partition("\n")[0]) from error
+    except PoolTimeout as error:
+        raise _unavailable(f"all connections were in use for {POOL_SECONDS} s") from error
+
+
+def _unavailable(reason: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the job database cannot be used: {reason.removesuffix('.')}.",
+        remedy="Check SECATEUR_DATABASE_URL and that the database is up and migrated.",
+    )

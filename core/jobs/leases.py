@@ -44,13 +44,19 @@ class WorkerSide:
     def claim(self, job_id: str, worker: str, now: datetime, lease_seconds: float) -> Claim | None:
         """Take a queued job, if it still is one. Of several workers exactly one gets it.
 
+        A job that another transaction is at, claiming or cancelling it, is not waited for.
         A spec that this version cannot read (another one accepted it) fails its job at once.
         A running job whose lease has expired is not taken here: the reaper puts it back into
         the queue first, so that the move, its event and the count of attempts are never skipped.
         """
+        free = (
+            select(JobRecord.id)
+            .where(JobRecord.id == job_id, JobRecord.state.in_(sources_of(State.RUNNING)))
+            .with_for_update(skip_locked=True)
+        )
         statement = (
             update(JobRecord)
-            .where(JobRecord.id == job_id, JobRecord.state.in_(sources_of(State.RUNNING)))
+            .where(JobRecord.id == free.scalar_subquery())
             .values(
                 state=State.RUNNING,
                 epoch=JobRecord.epoch + 1,
@@ -132,9 +138,14 @@ class WorkerSide:
     def succeed(self, job_id: str, epoch: int, manifest_key: str, now: datetime) -> State:
         """Name the manifest, whose objects must all be in the store: the job has its result.
 
-        Returns `cancelled`, and names nothing, if the cancellation came first.
+        Returns `cancelled`, and names nothing, if the cancellation came first. Asked again, where
+        a connection broke before the commit's answer came, it says `succeeded` again: LeaseLost
+        would make the worker remove its result.
         """
         with self._database.write() as session:
+            won = and_(JobRecord.epoch == epoch, JobRecord.manifest_key == manifest_key)
+            if session.scalar(select(JobRecord.id).where(JobRecord.id == job_id, won)):
+                return State.SUCCEEDED
             record = _owned(session, job_id, epoch)
             then = moves.end(session, record, State.SUCCEEDED, now)
             if then is State.SUCCEEDED:

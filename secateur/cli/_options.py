@@ -9,6 +9,16 @@ Url = Annotated[
     str, typer.Option("--url", envvar="SECATEUR_URL", help="The server.", show_default=True)
 ]
 URL = "http://127.0.0.1:8000"
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-key-file",
+        envvar="SECATEUR_API_KEY_FILE",
+        help="File that holds the server's API key [default: the key in SECATEUR_API_KEY]",
+        show_default=False,
+    ),
+]
+Host = Annotated[str, typer.Option("--host", help="Other than loopback: only with API keys.")]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]

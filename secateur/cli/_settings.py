@@ -19,3 +19,10 @@ def load_settings() -> Settings:
         ) from None
     except (OSError, ValueError) as error:
         raise BadRequest(f"secateur.toml cannot be read: {error}.") from None
+
+
+def required(name: str, value: str | None) -> str:
+    """`value` of the setting `name`. Raises BadRequest where there is none."""
+    if not value:
+        raise BadRequest(f"{name} is not set.", remedy="Set it to what the server has.")
+    return value

@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
+from secateur.cli import _options as o
+
 
 def api(
-    host: Annotated[str, typer.Option("--host", help="Loopback only.")] = "127.0.0.1",
+    host: o.Host = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 8000,
 ) -> None:
     """Run the API alone; database, broker and store come from SECATEUR_*."""
@@ -16,26 +18,14 @@ def api(
 
     from api.app import create_app
     from api.guards import is_loopback
-    from core.errors import NotAvailable
+    from api.serving import demands_keys, options
     from secateur.cli._settings import load_settings
 
-    if not is_loopback(host):
-        raise NotAvailable(
-            f"serving on {host}, since there are no keys to tell clients apart",
-            remedy="Use --host 127.0.0.1, and reach it from elsewhere through ssh -L.",
-        )
     settings = load_settings()
+    app = create_app(settings, loopback=is_loopback(host))
+    assert settings.database_url  # create_app has looked
+    demands_keys(host, settings.database_url)
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    uvicorn.run(
-        create_app(settings),
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=75,  # longer than any poller pauses
-        timeout_graceful_shutdown=5,
-    )
+    uvicorn.run(app, host=host, port=port, **options(settings))

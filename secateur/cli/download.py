@@ -14,6 +14,7 @@ def download(
         Path | None, typer.Option("--out", "-o", help="Folder [default: the job's id]")
     ] = None,
     url: o.Url = o.URL,
+    key_file: o.KeyFile = None,
     json: o.Json = False,
 ) -> None:
     """Download a job's artifacts and verify each against the manifest.
@@ -22,10 +23,10 @@ def download(
     """
     from core.store import manifest
     from secateur.cli._output import result, show_json, size
-    from secateur.client import Client
+    from secateur.cli._remote import connect
 
     folder = out or Path(job)
-    with Client(url) as client:
+    with connect(url, key_file) as client:
         client.download(job, folder)
     verified = manifest.verify(folder)
     total = sum(file.bytes for file in verified.files)

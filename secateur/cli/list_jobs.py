@@ -19,6 +19,7 @@ def list_jobs(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     url: o.Url = o.URL,
+    key_file: o.KeyFile = None,
     json: o.Json = False,
 ) -> None:
     """List jobs, newest first."""
@@ -26,9 +27,9 @@ def list_jobs(
 
     from core.jobs.states import State
     from secateur.cli._output import show_json
-    from secateur.client import Client
+    from secateur.cli._remote import connect
 
-    with Client(url) as client:
+    with connect(url, key_file) as client:
         wanted = client.list(
             state=None if state is None else State(_known(state, [s.value for s in State])),
             method=method,

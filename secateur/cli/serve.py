@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from secateur.cli import _options as o
+
 
 def serve(
     data: Annotated[
         Path, typer.Option("--data", help="Folder for the database and the results.")
     ] = Path("secateur-data"),
-    host: Annotated[str, typer.Option("--host", help="Loopback only.")] = "127.0.0.1",
+    host: o.Host = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 8000,
 ) -> None:
     """Start API, worker and broker here, and stop them all on Ctrl-C."""

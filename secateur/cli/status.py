@@ -3,12 +3,14 @@
 from secateur.cli import _options as o
 
 
-def status(job: o.JobId, url: o.Url = o.URL, json: o.Json = False) -> None:
+def status(
+    job: o.JobId, url: o.Url = o.URL, key_file: o.KeyFile = None, json: o.Json = False
+) -> None:
     """Show how a job stands."""
     from secateur.cli._output import result, show_json
-    from secateur.client import Client
+    from secateur.cli._remote import connect
 
-    with Client(url) as client:
+    with connect(url, key_file) as client:
         found = client.get(job)
     if json:
         show_json(found)

@@ -14,15 +14,16 @@ def submit(
     seed: o.Seed = None,
     spec: o.SpecFile = None,
     url: o.Url = o.URL,
+    key_file: o.KeyFile = None,
     json: o.Json = False,
 ) -> None:
     """Queue a job on a server and print its id. Paths are the server's."""
     from secateur.cli._output import note, result, show_json
+    from secateur.cli._remote import connect
     from secateur.cli._spec import Typed, spec_data
-    from secateur.client import Client
 
     typed = Typed(model, method, sparsity, pattern, calibration, samples, sequence_length, seed)
-    with Client(url) as client:
+    with connect(url, key_file) as client:
         job = client.submit(spec_data(typed, spec))
     if json:
         show_json(job)

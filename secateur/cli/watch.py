@@ -3,17 +3,18 @@
 from secateur.cli import _options as o
 
 
-def watch(job: o.JobId, url: o.Url = o.URL, json: o.Json = False) -> None:
+def watch(
+    job: o.JobId, url: o.Url = o.URL, key_file: o.KeyFile = None, json: o.Json = False
+) -> None:
     """Follow a job until it ends. With --json: each event on a line, then the job on the last.
 
     Fails as the job fails. Ctrl-C ends the watching, not the job.
     """
     from secateur.cli._board import board
     from secateur.cli._output import result
-    from secateur.cli._remote import raise_unless_succeeded, show
-    from secateur.client import Client
+    from secateur.cli._remote import connect, raise_unless_succeeded, show
 
-    with Client(url) as client:
+    with connect(url, key_file) as client:
         found = client.get(job)
         name = str(found.spec["method"])
         with board([name]) as shown:

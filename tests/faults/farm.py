@@ -35,9 +35,10 @@ WORKER = "import sys; from core.settings import Settings; from workers.app impor
 class Farm:
     """Everything below one folder, with leases short enough to watch them expire."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database_url: str | None = None) -> None:
+        """With SQLite in `folder`, unless an empty database is given."""
         self.folder = folder
-        self.url = f"sqlite:///{folder}/jobs.db"
+        self.url = database_url or f"sqlite:///{folder}/jobs.db"
         migrate(self.url)
         self.jobs = JobStore.open(self.url)
         self.store = LocalStore(folder / "store")

@@ -26,7 +26,7 @@ ABSENT_WITHOUT_THE_WORKER_EXTRA = [
     "tokenizers",
     "jinja2",
     "matplotlib",
-    "psutil",
+    # psutil is not in this list: OpenTelemetry, which redis-py loads where it is there, brings it.
     "pyarrow",
     "huggingface_hub",
 ]

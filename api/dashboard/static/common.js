@@ -32,8 +32,14 @@ export async function post(url) {
   return bodyOf(await fetch(url, { method: "POST" }));
 }
 
+/** Sends JSON; what comes back, or null where nothing does. */
+export async function send(url, value) {
+  const headers = { "Content-Type": "application/json" };
+  return bodyOf(await fetch(url, { method: "POST", headers, body: JSON.stringify(value) }));
+}
+
 async function bodyOf(response) {
-  const body = await response.json().catch(() => ({}));
+  const body = response.status === 204 ? null : await response.json().catch(() => ({}));
   if (response.ok) return body;
   const problem = new Problem(`${body.detail ?? `The server answered ${response.status}.`} ${body.remedy ?? ""}`.trim());
   problem.status = response.status;
@@ -49,14 +55,34 @@ export function poll(step, pause = () => 1500) {
       document.getElementById("notice").hidden = true;
     } catch (error) {
       notify(error);
-      stop = error.status === 404;
+      stop = error.status === 404 || signInAgain(error);
     }
     if (!stop) setTimeout(round, document.hidden ? 15000 : pause());
   };
   round();
 }
 
-function notify(error) {
+/** Leaves for the login page where the key is missing, or is none any more. */
+function signInAgain(error) {
+  if (error.status !== 401) return false;
+  location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
+  return true;
+}
+
+/** Whose key this browser holds, and the way out, at the end of the bar. */
+async function showSession() {
+  const { key } = await new Resource("/session").read();
+  if (!key) return;
+  const leave = el("button", { class: "quiet", text: "Sign out" });
+  leave.addEventListener("click", async () => {
+    await post("/logout");
+    location.assign("/login");
+  });
+  const who = el("span", { class: "soft", text: `${key.tenant} · ${key.name}`, title: `${key.prefix}…: ${key.scopes.join(", ")}` });
+  document.querySelector(".bar").append(el("span", { class: "who" }, who, leave));
+}
+
+export function notify(error) {
   const notice = document.getElementById("notice");
   notice.textContent = error instanceof Problem ? error.message : "The server does not answer. Trying again…";
   notice.hidden = false;
@@ -120,8 +146,10 @@ export function cancelButton(job, done) {
       await done();
     } catch (error) {
       button.disabled = false;
-      notify(error);
+      if (!signInAgain(error)) notify(error);
     }
   });
   return button;
 }
+
+showSession().catch(() => {}); // a server that does not answer is told of by what the page asks

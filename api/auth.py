@@ -1,0 +1,120 @@
+"""Who asks, and whether they may: the key in a request, the scope that a route needs.
+
+Programs send `Authorization: Bearer sec_…`. A browser cannot, so the dashboard's login page has the
+key put into a cookie that no script can read and no other site can have sent along.
+"""
+
+from typing import Annotated, Any, Final, cast
+from urllib.parse import quote
+
+from fastapi import Depends, FastAPI, Request, Security
+from fastapi.responses import RedirectResponse, Response
+from fastapi.security import HTTPBearer
+
+from api.access import Access, Caller
+from api.guards import SAFE
+from api.problems import CrossSite, problem_response
+from core.errors import (
+    AccessDenied,
+    KeyExpired,
+    KeyMissing,
+    KeyRevoked,
+    KeyUnknown,
+    ScopeMissing,
+    SecateurError,
+)
+from core.jobs.credentials import Scope
+
+COOKIE: Final = "secateur_key"
+LOGIN: Final = "/login"
+REFUSALS: Final[tuple[type[SecateurError], ...]] = (
+    KeyMissing,
+    KeyUnknown,
+    KeyExpired,
+    KeyRevoked,
+    ScopeMissing,
+)
+
+_SCHEME: Final = HTTPBearer(
+    scheme_name="API key",
+    bearerFormat="sec_…",
+    description="A key made with `secateur keys create`. Its scopes are `jobs:read`, `jobs:write`, and"
+    " `admin`, which holds the others. A server that never had a key demands none.",
+    auto_error=False,
+)
+
+
+def access_of(request: Request) -> Access:
+    return cast("Access", request.app.state.access)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent the request; found out once. Raises what REFUSALS lists, and StoreUnavailable."""
+    found: Caller | None = getattr(request.state, "caller", None)
+    if found is None:
+        found = access_of(request).caller(_presented(request))
+        request.state.caller = found
+    return found
+
+
+class Needs:
+    """A dependency: the route is for callers whose key has `scope`."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope: Final = scope
+
+    def __call__(self, request: Request, _: Annotated[object, Depends(_SCHEME)]) -> None:
+        caller_of(request).require(self.scope)
+
+
+def _needs(scope: Scope) -> Any:
+    return Security(Needs(scope), scopes=[scope])
+
+
+# Each route of /v1 names one of these among its dependencies, or its router does.
+READS: Final = _needs("jobs:read")
+WRITES: Final = _needs("jobs:write")
+
+
+def install(app: FastAPI, access: Access) -> None:
+    """Let `app` ask `access` who its callers are, and send browsers without a key to log in."""
+    app.state.access = access
+
+    @app.exception_handler(AccessDenied)
+    async def denied(request: Request, error: AccessDenied) -> Response:
+        if isinstance(error, ScopeMissing) or not _shows_a_page(request):
+            return problem_response(error)
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(
+            f"{LOGIN}?next={quote(path, safe='/')}", 303, headers={"Cache-Control": "no-store"}
+        )
+
+
+def _presented(request: Request) -> str | None:
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return text.strip()
+    text = request.cookies.get(COOKIE, "")
+    if not text:
+        return None
+    # A browser sends the cookie by itself, so what changes something has to say which page it is from.
+    # The guard has compared an Origin, where there is one, to the Host.
+    ours = request.headers.get("sec-fetch-site") == "same-origin" or "origin" in request.headers
+    if request.method not in SAFE and not ours:
+        raise CrossSite(
+            "the request does not say that it comes from this server's own pages.",
+            remedy="Programs send `Authorization: Bearer sec_…` instead of a cookie.",
+        )
+    return text
+
+
+def _shows_a_page(request: Request) -> bool:
+    """Whether a person would read the answer: a page, or a file that a browser was sent to.
+
+    A link in a report, or on another site, comes without the cookie. The login page finds the
+    browser signed in and sends it on, this time with the cookie.
+    """
+    if request.method not in ("GET", "HEAD"):
+        return False
+    navigated = request.headers.get("sec-fetch-mode") == "navigate"
+    return navigated or not request.url.path.startswith("/v1/")

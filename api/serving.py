@@ -1,0 +1,42 @@
+"""How the API is run: what uvicorn is told, and on which addresses it may listen."""
+
+from typing import Any
+
+from api.guards import is_loopback
+from core.errors import KeysNeeded
+from core.jobs.keys import KeyStore
+from core.jobs.migrate import migrate
+from core.settings import Settings
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """Arguments for uvicorn, host and port excepted."""
+    return {
+        "log_config": None,
+        "access_log": False,
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": list(settings.trusted_proxies),
+        "server_header": False,
+        "timeout_keep_alive": 75,  # longer than any poller pauses
+        "timeout_graceful_shutdown": 5,
+    }
+
+
+def demands_keys(host: str, database_url: str) -> bool:
+    """Whether a server on `host` will demand API keys; its database is brought up to date first.
+
+    Raises:
+        KeysNeeded: others can reach `host`, and the database has never had a key.
+        BadRequest: no database URL.
+        StoreUnavailable: the database cannot be reached or written.
+    """
+    migrate(database_url)
+    with KeyStore.open(database_url) as keys:
+        demanded = keys.ever_had_any()
+    if not (demanded or is_loopback(host)):
+        raise KeysNeeded(
+            f"others could reach the server on {host}, and there is no API key to tell who may.",
+            remedy="Make one with `secateur keys create` (or `secateur init`), SECATEUR_DATABASE_URL being"
+            " this server's database, or use --host 127.0.0.1.",
+        )
+    return demanded
