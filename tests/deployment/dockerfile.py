@@ -35,7 +35,7 @@ def stages(path: Path) -> dict[str, Stage]:
                     parent.user,
                 )
             case "ENV":
-                current.environment |= dict(pair.split("=", 1) for pair in shlex.split(rest))  # type: ignore[misc]
+                current.environment |= dict(pair.split("=", 1) for pair in shlex.split(rest))
             case "ENTRYPOINT":
                 current.entrypoint = json.loads(rest)
             case "CMD":

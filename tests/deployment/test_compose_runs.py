@@ -105,6 +105,7 @@ class Client:
         return link, found.content
 
 
+@pytest.mark.timeout(900)  # seven programs start twice, and a busy machine takes its time
 def test_up_prune_stop_and_up_again(started: Project) -> None:
     key = first_key(started)
     client = Client(started, key)
@@ -136,7 +137,7 @@ def test_up_prune_stop_and_up_again(started: Project) -> None:
 
 def first_key(running: Project) -> str:
     """The key that `init` printed: once, and there alone."""
-    keys = re.findall(r"sec_[\w-]+", running.containers["init"].said())
+    keys: list[str] = re.findall(r"sec_[\w-]+", running.containers["init"].said())
     assert len(set(keys)) == 1, running.containers["init"].said()
     for name, container in running.containers.items():
         assert name == "init" or keys[0] not in container.said()
