@@ -19,6 +19,7 @@ from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
 from core.jobs.store import JobStore
 from core.settings import Settings
+from core.sources import Allowed
 from core.store.urls import open_store
 
 ROUTERS: Final = (
@@ -47,7 +48,7 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         store=open_store(_configured("SECATEUR_STORE_URL", settings.store_url)),
         doorbell=Doorbell(_configured("SECATEUR_BROKER_URL", settings.broker_url)),
         clock=lambda: datetime.now(UTC),
-        roots=settings.model_roots,
+        allowed=Allowed(settings.model_roots, settings.source_buckets),
     )
 
     @asynccontextmanager

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request
@@ -15,6 +14,7 @@ from api.auth import caller_of
 from api.doorbell import Doorbell
 from core.errors import InvalidSpec, JobNotFound
 from core.jobs.store import JobStore
+from core.sources import Allowed
 from core.store.base import ObjectStore
 
 _JOB_ID: Final = re.compile(r"job_[0-9a-z]{24}")
@@ -28,8 +28,8 @@ class Resources:
     store: ObjectStore
     doorbell: Doorbell
     clock: Callable[[], datetime]
-    roots: tuple[Path, ...]
-    """Folders below which file:// sources may lie."""
+    allowed: Allowed
+    """Where file:// and s3:// sources may lie."""
 
 
 async def _resources(request: Request) -> Resources:
@@ -55,8 +55,8 @@ async def _now(held: Held) -> datetime:
     return held.clock()
 
 
-async def _roots(held: Held) -> tuple[Path, ...]:
-    return held.roots
+async def _sources(held: Held) -> Allowed:
+    return held.allowed
 
 
 def _tenant(request: Request) -> str:
@@ -95,6 +95,6 @@ Jobs = Annotated[JobStore, Depends(_jobs)]
 Store = Annotated[ObjectStore, Depends(_store)]
 Bell = Annotated[Doorbell, Depends(_doorbell)]
 Now = Annotated[datetime, Depends(_now)]
-Roots = Annotated[tuple[Path, ...], Depends(_roots)]
+Sources = Annotated[Allowed, Depends(_sources)]
 Tenant = Annotated[str, Depends(_tenant)]
 JobId = Annotated[str, Depends(_job_id)]

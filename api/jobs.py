@@ -9,7 +9,7 @@ from api import openapi
 from api.answers import tagged
 from api.auth import READS, REFUSALS, WRITES, caller_of
 from api.bodies import PostedObject
-from api.dependencies import Bell, JobId, Jobs, Now, Roots, Tenant, known_query_only
+from api.dependencies import Bell, JobId, Jobs, Now, Sources, Tenant, known_query_only
 from api.problems import (
     BodyTooLarge,
     CrossSite,
@@ -30,7 +30,7 @@ from core.errors import (
 from core.jobs.states import State
 from core.jobs.views import EventPage, Job, JobPage
 from core.recipes import Method
-from core.sources import model_folder, text_source
+from core.sources import model_source, text_source
 from core.spec import parse_spec
 
 _METADATA: Final = "metadata."
@@ -77,7 +77,7 @@ def submit_job(
     tenant: Tenant,
     now: Now,
     bell: Bell,
-    roots: Roots,
+    sources: Sources,
     background: BackgroundTasks,
     response: Response,
     dry_run: Annotated[bool, Query(description="not available in this version")] = False,
@@ -93,9 +93,9 @@ def submit_job(
             "Idempotency-Key", remedy="Leave the header out, and list jobs before you retry."
         )
     spec = parse_spec(posted)
-    # Refused now rather than by a worker later: names no example has, files outside the roots.
-    model_folder(spec.model.source, roots)
-    text_source(spec.calibration.source, roots)
+    # Refused now rather than by a worker later: names no example has, places not allowed.
+    model_source(spec.model.source, sources)
+    text_source(spec.calibration.source, sources)
     job = jobs.create(tenant, spec, now)
     background.add_task(bell.ring, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"

@@ -34,9 +34,10 @@ def demands_keys(host: str, database_url: str) -> bool:
     with KeyStore.open(database_url) as keys:
         demanded = keys.ever_had_any()
     if not (demanded or is_loopback(host)):
+        # A file has no password that must not be shown, and is not where the operator's settings point.
+        file = f"SECATEUR_DATABASE_URL={database_url} " if database_url.startswith("sqlite") else ""
         raise KeysNeeded(
             f"others could reach the server on {host}, and there is no API key to tell who may.",
-            remedy="Make one with `secateur keys create` (or `secateur init`), SECATEUR_DATABASE_URL being"
-            " this server's database, or use --host 127.0.0.1.",
+            remedy=f"Make one with `{file}secateur keys create --name NAME`, or use --host 127.0.0.1.",
         )
     return demanded

@@ -29,5 +29,5 @@ def parse_analysis(data: Mapping[str, Any]) -> AnalysisSpec:
         spec = AnalysisSpec.model_validate(data)
     except ValidationError as error:
         raise InvalidSpec("The analysis spec is not valid.", fields=field_errors(error)) from None
-    refuse_sources(spec.model, spec.calibration)
+    refuse_sources(spec.model)
     return spec

@@ -32,6 +32,9 @@ SecateurError
 │   ├── TextTooShort
 │   ├── BadTokenFile
 │   └── HubUnavailable       the hub does not answer, or not with what it announced
+├── SourceError              what a source names cannot be read now          exit 3
+│   ├── SourceUnavailable    its store does not answer, or not with what it announced
+│   └── SourceChanged        an object was replaced while it was being read
 ├── ResourceError            the machine is too small                            exit 4
 │   ├── OutOfMemory
 │   └── DiskFull
@@ -251,6 +254,19 @@ class BadTokenFile(DataError):
 
 class HubUnavailable(DataError):
     code = "hub-unavailable"
+
+
+class SourceError(SecateurError):
+    code = "source"
+    exit_status = 3
+
+
+class SourceUnavailable(SourceError):
+    code = "source-unavailable"
+
+
+class SourceChanged(SourceError):
+    code = "source-changed"
 
 
 class ResourceError(SecateurError):

@@ -12,7 +12,7 @@ class Phases:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._begun, self._share = 0.0, 0.0
+        self._begun, self._share, self._reached = 0.0, 0.0, 0.0
         self._phase: Phase = "fetching"
         self._message = ""
         self.seconds: dict[str, float] = {}
@@ -28,8 +28,16 @@ class Phases:
         self._begun += share
 
     def step(self, done: int, of: int) -> None:
-        fraction = self._begun + self._share * done / of
-        self._report(Progress(self._phase, min(fraction, 1.0), f"{self._message} ({done}/{of})"))
+        self._told(done / of, f"{done}/{of}")
+
+    def received(self, done: int, of: int) -> None:
+        """As `step`, for bytes."""
+        self._told(done / of, f"{done / 1e6:.1f} of {of / 1e6:.1f} MB")
+
+    def _told(self, part: float, words: str) -> None:
+        # A phase may count several things one after the other: model and text, for one.
+        self._reached = max(self._reached, min(self._begun + self._share * part, 1.0))
+        self._report(Progress(self._phase, self._reached, f"{self._message} ({words})"))
 
     def finish(self) -> None:
         self._report(Progress(self._phase, 1.0, "done"))

@@ -53,8 +53,8 @@ def execute(spec: JobSpec, out: Path, options: RunOptions, report: Report) -> No
         ModelError, DataError, BadRequest: the input cannot be used.
         OutOfMemory, DiskFull: the machine is too small; the message says what was needed.
     """
-    with _new_folder(out, replace=options.replace) as partial:
-        _carry_out(spec, partial, options, Phases(report))
+    with _new_folder(out, replace=options.replace) as partial, _scratch(partial.parent) as scratch:
+        _carry_out(spec, partial, scratch, options, Phases(report))
 
 
 def analyse(
@@ -80,9 +80,9 @@ def analyse(
     with (
         _named_exhaustion(out or Path(tempfile.gettempdir())),
         place as partial,
-        tempfile.TemporaryDirectory(prefix=".secateur-", dir=partial) as scratch,
+        _scratch(partial and partial.parent) as scratch,
     ):
-        analysed = _look(spec, Path(scratch), options, phases)
+        analysed = _look(spec, scratch, options, phases)
         with phases.phase("publishing", 0.05, "writing the report"):
             found, arrays = analysis_report(analysed)
             if partial is not None:
@@ -118,8 +118,17 @@ def _look(spec: AnalysisSpec, scratch: Path, options: RunOptions, phases: Phases
     """The first phases of `execute`, with a recipe that reads no inputs."""
     recipe, device = METHODS["magnitude"], machine.device(options.device)
     machine.set_threads(options.threads)
-    with phases.phase("fetching", 0.05, "reading the model"):
-        loaded = fetch(spec.model, spec.calibration, options, device, scratch)
+    with phases.phase("fetching", 0.05, "reading model and text"):
+        loaded = fetch(
+            spec.model,
+            spec.calibration,
+            options,
+            device,
+            scratch,
+            evaluation_samples=0,
+            to_prune=False,
+            watch=phases.received,
+        )
     plan = plan_run(loaded, recipe, options.memory_budget)
     with phases.phase("analysing", 0.9, WATCHING):
         seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases)
@@ -148,6 +157,14 @@ def _new_folder(out: Path, *, replace: bool) -> Iterator[Path]:
             _put_in_place(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _scratch(within: Path | None) -> Iterator[Path]:
+    """A folder for what is downloaded, on the disk of the result where there is to be one, but not in
+    it: a manifest names whatever lies there."""
+    with tempfile.TemporaryDirectory(prefix=".secateur-", dir=within) as scratch:
+        yield Path(scratch)
 
 
 @contextmanager
@@ -184,13 +201,23 @@ def _put_in_place(partial: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _carry_out(spec: JobSpec, partial: Path, options: RunOptions, phases: Phases) -> None:
+def _carry_out(
+    spec: JobSpec, partial: Path, scratch: Path, options: RunOptions, phases: Phases
+) -> None:
     """Every phase, into the empty folder `partial`."""
     recipe, device = spec.resolved_recipe, machine.device(options.device)
     machine.set_threads(options.threads)
-    with phases.phase("fetching", 0.02, "reading the model"):
-        samples = spec.evaluation.samples
-        loaded = fetch(spec.model, spec.calibration, options, device, partial, samples)
+    with phases.phase("fetching", 0.02, "reading model and text"):
+        loaded = fetch(
+            spec.model,
+            spec.calibration,
+            options,
+            device,
+            scratch,
+            evaluation_samples=spec.evaluation.samples,
+            to_prune=True,
+            watch=phases.received,
+        )
     plan = _plan(loaded, spec, options.memory_budget)
     # Before the long part: it refuses what does not fit the model.
     with phases.phase("analysing", 0.05, "sharing out sparsity"):

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from core.passwords import with_password
 from core.settings_sources import FilesSource
+from core.source_buckets import check_places, split_places
 
 
 def _split_paths(value: object) -> object:
@@ -43,6 +44,9 @@ def _check_addresses(names: tuple[str, ...]) -> tuple[str, ...]:
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 Addresses = Annotated[Names, AfterValidator(_check_addresses)]
 Roots = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
+Buckets = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(split_places), AfterValidator(check_places)
+]
 
 
 class Settings(BaseSettings):
@@ -82,6 +86,12 @@ class Settings(BaseSettings):
         (),
         description="addresses or networks, joined by ',', of proxies whose X-Forwarded-Proto and"
         " X-Forwarded-For are believed; '*' for any",
+    )
+    source_buckets: Buckets = Field(
+        (),
+        description="places below which s3:// models and texts may be read, such as"
+        " s3://bucket/prefix?endpoint=http://host:port&region=eu-central-1, with whitespace or commas"
+        " between them; credentials from the AWS_* variables",
     )
     device: str = Field("auto", description="cpu, cuda, cuda:N, or auto: CUDA where present")
     threads: int | None = Field(None, ge=1, description="CPU threads of a run; all cores if unset")

@@ -12,13 +12,42 @@ from core.errors import NotAvailable, SourceRefused
 from core.examples import folder_of
 
 Roots = tuple[Path, ...] | None
-"""Folders below which files may be read; None allows any path its user can read."""
 
+TEXTS = (".txt", ".jsonl", ".parquet", ".safetensors")
+"""Names of objects that hold calibration text or tokens end in one of these."""
+
+BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{2,62}")
 HUB_DATASET = re.compile(
     r"hf://datasets/(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})"
     r"(@(?P<revision>refs/convert/[\w.-]+|refs/pr/\d+|[\w.-]{1,200}))?(/(?P<path>.+?))?/?",
     re.ASCII,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Where files and objects may be read from. The default is what a user may do at a shell: all
+    that the machine's own rights and credentials open."""
+
+    roots: Roots = None
+    """Folders below which files may be read. None allows any path, and any bucket as well."""
+    buckets: tuple[str, ...] = ()
+    """Places such as s3://bucket/prefix?endpoint=…, below which objects may be read. They also say
+    how their bucket is reached, which whoever names a source never can."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Source:
+    """One object, or all objects below a folder of a bucket."""
+
+    bucket: str
+    key: str
+    """Of the object or the folder, without slashes at its ends; empty for the whole bucket."""
+    place: str
+    """The allowed place it lies in, as its operator wrote it."""
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}".removesuffix("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +73,8 @@ class HubDataset:
     path: str | None
 
 
-TextSource = BuiltinText | LocalFile | HubDataset
+ModelSource = Path | S3Source
+TextSource = BuiltinText | LocalFile | HubDataset | S3Source
 
 
 def local_path(source: str, roots: Roots) -> Path:
@@ -65,29 +95,76 @@ def local_path(source: str, roots: Roots) -> Path:
     return path
 
 
-def model_folder(source: str, roots: Roots) -> Path:
-    """The folder of a model source. Raises SourceRefused, ModelNotFound, NotAvailable."""
+def model_source(source: str, allowed: Allowed) -> ModelSource:
+    """Where a model is: a folder, or a bucket. Nothing is opened or asked for.
+
+    Raises:
+        SourceRefused: outside of what is allowed.
+        ModelNotFound: an example that there is not.
+        NotAvailable: a scheme this version does not read.
+    """
     if source.startswith("example:"):
         return folder_of(source.removeprefix("example:"))
     if source.startswith("file://"):
-        return local_path(source, roots)
+        return local_path(source, allowed.roots)
+    if source.startswith("s3://"):
+        return s3_source(source, allowed)
     raise NotAvailable(f"model source {source}")
 
 
-def text_source(source: str, roots: Roots) -> TextSource:
+def text_source(source: str, allowed: Allowed) -> TextSource:
     """What a calibration source names. Nothing is opened or downloaded.
 
     Raises:
-        SourceRefused: a path outside the roots, or not a data set's name.
+        SourceRefused: outside of what is allowed, or not the name of a text or a data set.
         NotAvailable: a scheme this version does not read.
     """
     if source.startswith("builtin:"):
         return BuiltinText(source.removeprefix("builtin:"))
     if source.startswith("file://"):
-        return LocalFile(local_path(source, roots))
+        return LocalFile(local_path(source, allowed.roots))
     if source.startswith("hf://datasets/"):
         return hub_dataset(source)
+    if source.startswith("s3://"):
+        found = s3_source(source, allowed)
+        if not found.key.endswith(TEXTS):
+            raise SourceRefused(f"{source} does not end in one of {', '.join(TEXTS)}.")
+        return found
     raise NotAvailable(f"calibration source {source}")
+
+
+def s3_source(source: str, allowed: Allowed) -> S3Source:
+    """What `s3://bucket/key` names, in the narrowest of the allowed places that it lies in.
+
+    Raises:
+        SourceRefused: it lies in none of them, or is more than a bucket and a plain key.
+    """
+    bucket, _, path = source.removeprefix("s3://").partition("/")
+    key = unquote(path).removesuffix("/")
+    plain = BUCKET.fullmatch(bucket) and (not path or is_plain(key))
+    if not plain or set(source) & set("?#"):
+        # An endpoint that whoever names the source could choose would lead anywhere.
+        raise SourceRefused(
+            f"{source} is not a plain s3://bucket/key.",
+            remedy="Leave out what follows '?'; write '?', '#' and '%' in a key as %3F, %23 and %25.",
+        )
+    around = [place for place in allowed.buckets if _is_below(bucket, key, place)]
+    if not around and allowed.roots is not None:
+        raise SourceRefused(
+            f"{source} lies outside the buckets this server may read.",
+            remedy="Ask its operator to add the bucket, or a folder of it, to SECATEUR_SOURCE_BUCKETS.",
+        )
+    narrowest = max(around, key=lambda place: len(_folder(place)), default=f"s3://{bucket}")
+    return S3Source(bucket, key, narrowest)
+
+
+def _is_below(bucket: str, key: str, place: str) -> bool:
+    folder = _folder(place)
+    return bucket == urlsplit(place).netloc and (not folder or f"{key}/".startswith(f"{folder}/"))
+
+
+def _folder(place: str) -> str:
+    return unquote(urlsplit(place).path).strip("/")
 
 
 def hub_dataset(source: str) -> HubDataset:
@@ -109,5 +186,5 @@ def is_plain(name: str) -> bool:
     return (
         not PurePosixPath(name).is_absolute()
         and not any(part in ("", ".", "..") for part in parts)
-        and not any(ord(c) < 32 or c == "\\" for c in name)
+        and not any(ord(c) < 32 or c == "\\" or 0xD800 <= ord(c) < 0xE000 for c in name)
     )

@@ -230,18 +230,15 @@ def refuse_unavailable(spec: JobSpec) -> None:
             "webhook": spec.webhook is not None,
         }
     )
-    refuse_sources(spec.model, spec.calibration)
+    refuse_sources(spec.model)
 
 
-def refuse_sources(model: ModelRef, calibration: Calibration) -> None:
-    """Raise NotAvailable for a model or a text from where this version does not read."""
+def refuse_sources(model: ModelRef) -> None:
+    """Raise NotAvailable for a model from where this version does not read."""
     _refuse(
         {
             "model.revision of a folder": model.revision != "main",
-            f"model source {model.source.split(':')[0]}": model.source.startswith(
-                ("hf://", "s3://")
-            ),
-            "calibration source s3": calibration.source.startswith("s3://"),
+            "model source hf": model.source.startswith("hf://"),
         }
     )
 

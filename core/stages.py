@@ -10,12 +10,12 @@ import torch
 from core import machine
 from core.calibration.prepare import Prepared, prepare
 from core.calibration_spec import Calibration
+from core.crew import Watch
 from core.errors import InvalidSpec
 from core.evaluation import speed
-from core.hub import Hub
 from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.decoder import Decoder, load
-from core.models.intake import content_revision, take_in
+from core.models.intake import Intake, content_revision, take_in
 from core.phases import Phases
 from core.pruning.engine import Pruned, prune
 from core.pruning.observe import (
@@ -29,8 +29,9 @@ from core.pruning.plan import Plan, Workload, forward_flops, make_plan
 from core.pruning.statistics import Statistic, statistic_of
 from core.pruning.targets import Targets, make_targets
 from core.recipes import Recipe
-from core.sources import Roots, model_folder, text_source
+from core.sources import Allowed, ModelSource, Roots, model_source, text_source
 from core.spec import JobSpec, ModelRef, Sinks
+from core.texts import Downloads, opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class RunOptions:
     threads: int | None = None
     memory_budget: int | None = None
     model_roots: Roots = None
+    source_buckets: tuple[str, ...] = ()
+    """Where models and texts may be read: see `core.sources.Allowed`."""
     hub_cache: Path | None = None
     """Where downloads from a hub are kept; None keeps them no longer than the run."""
     replace: bool = False
@@ -83,22 +86,36 @@ def fetch(
     options: RunOptions,
     device: torch.device,
     scratch: Path,
-    evaluation_samples: int = 0,
+    *,
+    evaluation_samples: int,
+    to_prune: bool,
+    watch: Watch,
 ) -> Loaded:
-    """Read model and calibration source; `scratch` is a folder for what has to be downloaded."""
-    source = model_folder(model.source, options.model_roots)
-    checkpoint = Checkpoint(take_in(source))
-    decoder = load(checkpoint, device)
-    prepared = prepare(
-        calibration,
-        text_source(calibration.source, options.model_roots),
-        source,
-        decoder.family,
-        decoder.dimensions,
-        evaluation_samples,
-        Hub(scratch, options.hub_cache),
-    )
-    return Loaded(checkpoint, decoder, content_revision(checkpoint.intake), prepared)
+    """Read model and calibration source.
+
+    What has to be downloaded goes below `scratch`, where it must stay as long as the model is used;
+    `watch` is told of its bytes. A model that is not `to_prune` comes without its head.
+    """
+    allowed = Allowed(options.model_roots, options.source_buckets)
+    wanted = text_source(calibration.source, allowed)
+    intake = _take_in(model_source(model.source, allowed), scratch, watch, copies=1 + to_prune)
+    with opened(wanted, Downloads(scratch, options.hub_cache, watch)) as text:
+        checkpoint = Checkpoint(intake)
+        if to_prune:
+            checkpoint.fetch_all()
+        decoder = load(checkpoint, device, head=to_prune)
+        family, dimensions = decoder.family, decoder.dimensions
+        prepared = prepare(calibration, text, intake.folder, family, dimensions, evaluation_samples)
+    return Loaded(checkpoint, decoder, content_revision(intake), prepared)
+
+
+def _take_in(source: ModelSource, scratch: Path, watch: Watch, *, copies: int) -> Intake:
+    if isinstance(source, Path):
+        return take_in(source)
+    # boto3 takes a second to load, which nobody with a local folder need wait for.
+    from core import s3_model  # noqa: PLC0415
+
+    return s3_model.take_in(source, scratch / "source", watch, copies=copies)
 
 
 def _check_timesteps(recipe: Recipe, prepared: Prepared) -> None:

@@ -20,7 +20,7 @@ from core.errors import BadRequest, StoreUnavailable
 from core.examples import EXAMPLES
 from core.processes import environment, python
 from core.settings import Settings
-from secateur.broker import Broker, free_port
+from secateur.broker import Broker
 from secateur.children import Family, start
 
 READY_SECONDS = 120.0
@@ -45,13 +45,13 @@ def run(data: Path, host: str, port: int, settings: Settings) -> int:
         asked_to_stop = stack.enter_context(_signals())
         folder = _private_folder(data)
         stack.enter_context(_only_server_of(folder))
-        port = _usable(host, port)
-        family = Family(folder / "logs", time.monotonic)
-        stack.callback(family.stop, STOP_SECONDS)
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         settings = _completed(settings, folder)
         assert settings.database_url
         keyed = demands_keys(host, settings.database_url)
+        port = _usable(host, port)
+        family = Family(folder / "logs", time.monotonic)
+        stack.callback(family.stop, STOP_SECONDS)
+        url = _url(host, port)
         if settings.broker_url is None:
             broker = _add_broker(family, folder / "broker")
             settings = settings.model_copy(update={"broker_url": broker.url})
@@ -63,6 +63,12 @@ def run(data: Path, host: str, port: int, settings: Settings) -> int:
             _announce(url, keyed)
             _tend(family, asked_to_stop, lambda: False)
     return 0
+
+
+def _url(host: str, port: int) -> str:
+    """Where this machine finds a server that listens on `host`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - told from others
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _completed(settings: Settings, folder: Path) -> Settings:
@@ -197,8 +203,6 @@ def _only_server_of(folder: Path) -> Iterator[None]:
 
 def _usable(host: str, port: int) -> int:
     """`port`, when nobody has it; a free one for 0."""
-    if port == 0:
-        return free_port(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -208,9 +212,9 @@ def _usable(host: str, port: int) -> int:
             reason = "is taken" if error.errno == errno.EADDRINUSE else f"fails: {error.strerror}"
             raise BadRequest(
                 f"port {port} of {host} {reason}.",
-                remedy="Choose another with --port; 0 takes any free one.",
+                remedy="Choose another with --port, 0 taking any free one, or another --host.",
             ) from None
-    return port
+        return int(probe.getsockname()[1])
 
 
 def _sqlite(file: Path) -> str:

@@ -10,6 +10,7 @@ from tests.buckets import credentials, moto_server
 from tests.checkpoints import tiny_llada
 from tests.hub import FakeHub, asked_by_default
 from tests.postgres import PostgresServer, running_postgres
+from tests.seaweed import seaweed_server
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +49,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def seaweed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same of a server that is stricter: it checks signatures, and writes to disk."""
+    with seaweed_server(tmp_path_factory.mktemp("seaweed")) as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
 def s3(s3_server: str) -> Iterator[str]:
     """`s3_server`, with credentials for it in the environment."""
@@ -69,3 +77,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/jobs.db"
     server: PostgresServer = request.getfixturevalue("postgres_server")
     return server.new_database()
+
+
+@pytest.fixture(scope="module")
+def seaweed(seaweed_url: str) -> Iterator[str]:
+    """`seaweed_url`, with credentials for it in the environment."""
+    with credentials():
+        yield seaweed_url

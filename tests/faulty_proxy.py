@@ -39,6 +39,7 @@ class FaultyProxy:
     url: str = ""
     fault: Fault | None = None
     seen: list[str] = field(default_factory=list)  # the first line of every request
+    passed: int = 0  # bytes of bodies that clients were sent
     closing: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -53,6 +54,10 @@ class FaultyProxy:
             if fault.then and not fault.times:
                 self.fault = fault.then
             return fault
+
+    def count(self, passed: int) -> None:
+        with self._lock:
+            self.passed += passed
 
 
 @contextmanager
@@ -83,10 +88,11 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
 
 
 def _serve(client: socket.socket, proxy: FaultyProxy) -> None:
-    """One request; the connection ends with it."""
+    """One request; the connection ends with it, so that none goes by unseen."""
     head, more = _read_head(client)
     if not head:
         return
+    head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
     fault = proxy.take(head.split(b"\r\n", 1)[0].decode())
     if fault and fault.kind == "answer":
         client.sendall(_error(fault.status, fault.code))
@@ -135,6 +141,7 @@ def _pass_answer(
                 _reset(client)
             return
         client.sendall(data)
+        proxy.count(len(data))
         at, data = at + len(data), b""
 
 

@@ -45,7 +45,7 @@ class Served:
     def spec(self, **more: Any) -> dict[str, Any]:
         return {"model": {"source": f"file://{self.folder}/models/a"}, "sparsity": 0.5, **more}
 
-    def submit(self, *, tenant: str = "default", **more: Any) -> str:
+    def submit(self, tenant: str = "default", /, **more: Any) -> str:
         """A queued job, straight into the database."""
         return self.jobs.create(tenant, parse_spec(self.spec(**more)), NOW).id
 
@@ -67,9 +67,9 @@ class Served:
         self.jobs.fail(job_id, self.claim(job_id), failure, NOW)
         return job_id
 
-    def succeeded(self, files: dict[str, bytes], **more: Any) -> str:
+    def succeeded(self, files: dict[str, bytes], tenant: str = "default", /, **more: Any) -> str:
         """A job that has left `files`, published as a worker would."""
-        job_id = self.submit(**more)
+        job_id = self.submit(tenant, **more)
         epoch = self.claim(job_id)
         folder = self.folder / "made" / job_id
         for name, data in files.items():

@@ -15,6 +15,7 @@ def execute(request: Request, out: Path, report: Report) -> None:
         threads=request.threads,
         memory_budget=request.memory_budget,
         model_roots=request.model_roots,
+        source_buckets=request.source_buckets,
         hub_cache=request.hub_cache,
     )
     execute_spec(request.spec, out, options, report)

@@ -29,6 +29,7 @@ class Request(_Message):
     threads: int | None
     memory_budget: int | None
     model_roots: tuple[Path, ...]
+    source_buckets: tuple[str, ...] = ()
     hub_cache: Path | None = None
 
 

@@ -120,6 +120,7 @@ class Supervisor:
             threads=settings.threads,
             memory_budget=settings.memory_budget,
             model_roots=settings.model_roots,
+            source_buckets=settings.source_buckets,
             hub_cache=settings.hub_cache,
         )
 

@@ -1,7 +1,6 @@
 """From a spec's calibration section to trajectories, and to a held-out text for evaluation."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,9 +14,8 @@ from core.calibration.recorded import from_recorded, weighted
 from core.calibration.token_file import read_token_file
 from core.calibration_spec import Calibration
 from core.errors import BadTokenFile, InvalidSpec, TextTooShort
-from core.hub import Hub
 from core.models.families import Dimensions, Family
-from core.sources import BuiltinText, HubDataset, LocalFile, TextSource
+from core.sources import BuiltinText
 from core.spec import Evaluation
 
 
@@ -31,7 +29,7 @@ class Prepared:
     evaluation_text: str
     warnings: tuple[str, ...]
     source_revision: str | None = None
-    """The commit of the data set that was read; None where the source has no revisions."""
+    """What names the bytes that were read; None where the source has no revisions."""
     recorded: bool = False
     """Whether the trajectory is a recorded one, for which no noise was drawn."""
 
@@ -60,38 +58,26 @@ class Files:
 
 def prepare(
     calibration: Calibration,
-    source: TextSource,
+    source: BuiltinText | Files,
     model_folder: Path,
     family: Family,
     dimensions: Dimensions,
     evaluation_samples: int,
-    hub: Hub,
 ) -> Prepared:
     """Read the source and draw the noise.
 
     Raises:
-        TextNotFound, TextTooShort, BadTokenFile, HubUnavailable, DataError: the source cannot serve.
+        TextNotFound, TextTooShort, BadTokenFile, DataError: the source cannot serve.
+        HubUnavailable, SourceError: it could not be fetched.
         ModelNotFound: text is given and the model has no tokenizer.
         InvalidSpec: an option contradicts what the source turned out to be.
     """
     asked = Asked(calibration, model_folder, family, dimensions, evaluation_samples)
     if isinstance(source, BuiltinText):
         return _from_builtin(asked, source.name)
-    with _files(source, hub) as files:
-        if files.suffix == ".safetensors":
-            return _from_tokens(asked, files)
-        return _from_text(asked, files)
-
-
-@contextmanager
-def _files(source: LocalFile | HubDataset, hub: Hub) -> Iterator[Files]:
-    if isinstance(source, LocalFile):
-        path = source.path
-        yield Files(path.name, None, path.suffix, iter([path]))
-        return
-    with hub.snapshot(source) as snapshot:
-        name = f"{source.name} at {snapshot.commit}"
-        yield Files(name, snapshot.commit, Path(snapshot.files[0]).suffix, snapshot.paths())
+    if source.suffix == ".safetensors":
+        return _from_tokens(asked, source)
+    return _from_text(asked, source)
 
 
 def _from_builtin(asked: Asked, name: str) -> Prepared:

@@ -48,6 +48,8 @@ def forward_seconds(decoder: Decoder, ids: Tensor, clock: Clock) -> float:
 
 
 def _forward(decoder: Decoder, ids: Tensor) -> None:
-    decoder.head(decoder.features(ids))
+    features = decoder.features(ids)
+    if decoder.has_head:
+        decoder.head(features)
     if decoder.device.type == "cuda":
         torch.cuda.synchronize(decoder.device)

@@ -15,6 +15,7 @@ from core.jobs.database import Database
 from core.jobs.records import KeyRecord
 
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
+_EVERYTHING: Final[tuple[Scope, ...]] = ("admin",)
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 
@@ -74,7 +75,7 @@ class KeyStore:
         Of several processes that do this at once, one makes a key. `deliver` gets its text before
         anything is committed: if it raises, there is no key that nobody has.
         """
-        record, text = _new_record(tenant, name, ("admin",), now, entropy, None)
+        record, text = _new_record(tenant, name, _EVERYTHING, now, entropy, None)
         with self._database.exclusive() as connection, Session(connection) as session:
             if _any_key(session):
                 return None

@@ -6,7 +6,7 @@ names, order, shapes, dtypes, metadata and shard map are the input's by construc
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,21 @@ class Checkpoint:
                     )
                 self.places[name] = place
 
+    def fetch(self, names: Iterable[str]) -> None:
+        """Have the bytes of these tensors here, of a model that lies elsewhere. `read` does so too,
+        one after the other; neighbours that are asked for together come together."""
+        places = (self.places[name] for name in names)
+        self.intake.fill.ensure((place.shard, place.begin, place.end) for place in places)
+
+    def fetch_all(self) -> None:
+        """Have every byte of the shards here."""
+        shards = self.intake.weights
+        self.intake.fill.ensure((shard, 0, self.intake.size(shard)) for shard in shards)
+
     def read(self, name: str, rows: tuple[int, int] | None = None) -> Tensor:
         """The tensor `name`, or some rows of it, backed by the shard's memory map if possible."""
         place = self.places[name].of_rows(rows)
+        self.intake.fill.ensure([(place.shard, place.begin, place.end)])
         # Not through safe_open, which reads the header anew for each of what may be 15,000 tensors.
         raw = np.memmap(
             self.intake.folder / place.shard, np.uint8, "c", place.begin, (place.end - place.begin,)
@@ -137,6 +149,7 @@ class CheckpointWriter:
 
     def __init__(self, source: Checkpoint, out: Path) -> None:
         self._source, self._out = source, out
+        source.fetch_all()
         for file in (*source.intake.weights, *source.intake.auxiliary):
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.intake.folder / file, out / file)

@@ -82,8 +82,14 @@ class Decoder:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all parameters, in the dtypes that they are held in."""
-        return sum(p.numel() * p.element_size() for p in self._model.parameters())
+        """Bytes of all parameters that are in memory, in the dtypes that they are held in."""
+        held = (p for p in self._model.parameters() if not p.is_meta)
+        return sum(p.numel() * p.element_size() for p in held)
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head was loaded; watching attention needs none."""
+        return not self._model.lm_head.weight.is_meta
 
     def matrices(self, block: int) -> list[Matrix]:
         """The block's prunable matrices, in the order q, k, v, o, gate, up, down; experts last."""
@@ -127,6 +133,8 @@ class Decoder:
 
     def head(self, features: Tensor) -> Tensor:
         """Logits (…, vocabulary) from features (…, width), in the model's dtype."""
+        if not self.has_head:
+            raise ValueError("the model was loaded without its head")
         logits: Tensor = self._model.lm_head(features)
         return logits
 
@@ -142,8 +150,9 @@ def tensor_shapes(family: Family, dimensions: Dimensions) -> dict[str, tuple[int
     return shapes
 
 
-def load(checkpoint: Checkpoint, device: torch.device) -> Decoder:
-    """The checkpoint's decoder on `device`, ready for evaluation.
+def load(checkpoint: Checkpoint, device: torch.device, *, head: bool = True) -> Decoder:
+    """The checkpoint's decoder on `device`, ready for evaluation; without its head, which is then
+    not read, where that is not the embedding anyway and `head` is false.
 
     It computes in the dtype that prunable matrices, embedding and head are saved in; where these
     differ, in float32, which holds every one of them exactly. Norms and biases follow; a router
@@ -156,6 +165,9 @@ def load(checkpoint: Checkpoint, device: torch.device) -> Decoder:
     checkpoint.require(tensor_shapes(family, dimensions), family.tolerated(dimensions))
     places = family.tensors(dimensions)
     dtype = _compute_dtype(checkpoint, family, dimensions)
+    if not head:
+        places.pop(family.head[0], None)
+    checkpoint.fetch(place.name for place in places.values())
     state = {}
     for ours, place in places.items():
         tensor = checkpoint.read(place.name, place.rows)
@@ -175,9 +187,10 @@ def build(
     stored: Mapping[str, torch.dtype] | None = None,
 ) -> Decoder:
     """A decoder from tensors under our parameter names, which it takes as they are; `stored` says
-    in which dtypes a checkpoint keeps them, by its own names, where these are not the tensors'."""
+    in which dtypes a checkpoint keeps them, by its own names, where these are not the tensors'.
+    Only the head may be left out."""
     model = empty(family, dimensions)
-    model.load_state_dict(state, strict=not dimensions.tied, assign=True)
+    model.load_state_dict(state, strict=family.head[0] in state, assign=True)
     if dimensions.tied:
         model.tie_weights()
     finish(model, family, next(iter(state.values())).device)

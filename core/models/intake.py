@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from core.errors import BrokenCheckpoint, ModelNotFound, UnsafeModel
 
@@ -16,6 +18,30 @@ MAX_INDEX_BYTES = 50_000_000
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
+class Fill(Protocol):
+    """Where the bytes of a folder's files come from, when they are needed."""
+
+    def ensure(self, wanted: Iterable[tuple[Path, int, int]]) -> None:
+        """Have these ranges (file, begin, end) in their files; ranges asked for together may be
+        fetched together."""
+
+    def revision(self) -> str | None:
+        """What names the content, as long as not all of it is here; None once it is."""
+
+
+class AllHere:
+    """A `Fill` for folders that are complete."""
+
+    def ensure(self, wanted: Iterable[tuple[Path, int, int]]) -> None:
+        """Nothing is missing."""
+
+    def revision(self) -> str | None:
+        return None
+
+
+ALL_HERE = AllHere()
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """A checked listing. Paths are relative to `folder`, sorted."""
@@ -25,6 +51,10 @@ class Intake:
     auxiliary: tuple[Path, ...]
     left_out: tuple[Path, ...]
     """Other copies of the dense weights, which a pruned checkpoint must not carry along."""
+    fill: Fill = ALL_HERE
+
+    def size(self, file: Path) -> int:
+        return (self.folder / file).stat().st_size
 
 
 def take_in(folder: Path) -> Intake:
@@ -38,17 +68,22 @@ def take_in(folder: Path) -> Intake:
     if not folder.is_dir():
         raise ModelNotFound(f"{folder} is not a folder.", remedy="Check model.source.")
     root = folder.resolve()
-    files = [path.relative_to(root) for path in _walk(root)]
-    shards = _shards(root)
+    return sort_out(root, [path.relative_to(root) for path in _walk(root)], str(folder))
+
+
+def sort_out(root: Path, files: Sequence[Path], named: str) -> Intake:
+    """What each of `files`, sorted, is good for. They need not lie below `root` yet, except for the
+    index of shards where there is one; `named` is for messages. Raises as `take_in`."""
+    shards = _shards(root, files)
     weights = tuple(f for f in files if f in shards)
     pickles = [f for f in files if f.suffix in PICKLES]
     if not weights:
         if pickles:
             raise UnsafeModel(
-                f"{folder} has its weights only as {pickles[0].name}, a format that can execute code.",
+                f"{named} has its weights only as {pickles[0].name}, a format that can execute code.",
                 remedy="Convert the checkpoint to safetensors first.",
             )
-        raise ModelNotFound(f"{folder} holds no .safetensors file.", remedy="Check model.source.")
+        raise ModelNotFound(f"{named} holds no .safetensors file.", remedy="Check model.source.")
     extra = [f for f in files if f.suffix == ".safetensors" and f not in weights]
     left_out = tuple(sorted(pickles + extra))
     auxiliary = tuple(f for f in files if f not in weights and f not in left_out)
@@ -78,10 +113,10 @@ def _walk(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _shards(root: Path) -> frozenset[Path]:
+def _shards(root: Path, files: Sequence[Path]) -> frozenset[Path]:
     """The shards a loader of the original model would read: those the index names, or the one file."""
     index = root / INDEX
-    if not index.is_file():
+    if Path(INDEX) not in files:
         return frozenset({Path(SINGLE)})
     if index.stat().st_size > MAX_INDEX_BYTES:
         raise BrokenCheckpoint(f"{INDEX} is larger than {MAX_INDEX_BYTES} bytes.")
@@ -92,14 +127,19 @@ def _shards(root: Path) -> frozenset[Path]:
     odd = [n for n in names if not isinstance(n, str) or "/" in n or not n.endswith(".safetensors")]
     if odd:
         raise UnsafeModel(f"{INDEX} names {odd[0]!r}, which is not a shard of this folder.")
-    missing = sorted(n for n in names if not (root / n).is_file())
+    missing = sorted(names - {f.as_posix() for f in files})
     if missing:
         raise BrokenCheckpoint(f"{INDEX} names {missing[0]}, which is not there.")
     return frozenset(Path(n) for n in names)
 
 
 def content_revision(intake: Intake) -> str:
-    """`sha256:…` over names and bytes of weights and auxiliary files: equal if and only if they are."""
+    """`sha256:…` over names and bytes of weights and auxiliary files: equal if and only if they are.
+
+    Where they lie elsewhere and not all were read, what their store says of them instead.
+    """
+    if (announced := intake.fill.revision()) is not None:
+        return announced
     total = hashlib.sha256()
     for file in sorted((*intake.weights, *intake.auxiliary)):
         with (intake.folder / file).open("rb") as stream:

@@ -35,7 +35,10 @@ class ObjectStore(Protocol):
         """Size of one object. Raises ArtifactNotFound."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Every object whose key begins with `prefix`, in key order."""
+        """Every object whose key begins with `prefix`, each once.
+
+        In key order, but for S3 stores that keep folders: there one folder after the other.
+        """
 
     def delete_prefix(self, prefix: str) -> int:
         """Remove every object below `prefix/`; how many there were."""

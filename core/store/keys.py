@@ -11,8 +11,8 @@ def check_key(key: str) -> str:
     """`key` itself, when it is a relative POSIX path that stays where it is put.
 
     Raises:
-        ValueError: empty, absolute, too long, or with an empty, `.` or `..` part or a control
-            character; the message names the key.
+        ValueError: empty, absolute, too long, or with an empty, `.` or `..` part, a backslash or a
+            control character; the message names the key.
     """
     problem = _problem(key)
     if problem:
@@ -37,9 +37,10 @@ def file_name(name: str) -> str:
 def _problem(key: str) -> str | None:
     if not key:
         return "it is empty"
-    # The two noncharacters are what XML, in which S3 is asked to delete, cannot hold.
-    if any(unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" for c in key):
-        return "it holds a control character, a lone surrogate, U+FFFE or U+FFFF"
+    # The two noncharacters are what XML, in which S3 is asked to delete, cannot hold; the backslash
+    # is a slash to SeaweedFS and to Windows.
+    if any(unicodedata.category(c) in ("Cc", "Cs") or c in "\\\ufffe\uffff" for c in key):
+        return "it holds a backslash, a control character, a lone surrogate, U+FFFE or U+FFFF"
     if len(key.encode()) > MAX_KEY_BYTES:
         return f"it is longer than {MAX_KEY_BYTES} bytes"
     parts = key.split("/")

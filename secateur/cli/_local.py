@@ -75,6 +75,7 @@ def run_options(
         memory_budget=settings.memory_budget
         if memory_budget is None
         else byte_count(memory_budget),
+        source_buckets=settings.source_buckets,
         hub_cache=settings.hub_cache,
         replace=force,
     )

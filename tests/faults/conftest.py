@@ -35,13 +35,19 @@ def staffed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
         made.close()
 
 
+@pytest.fixture(scope="module", params=["s3", "seaweed"], ids=["moto", "seaweed"])
+def server(request: pytest.FixtureRequest) -> str:
+    """The URL of one S3 server after the other."""
+    return str(request.getfixturevalue(request.param))
+
+
 @pytest.fixture(scope="module")
-def bucket(s3: str) -> S3Options:
-    return new_bucket(s3)
+def bucket(server: str) -> S3Options:
+    return new_bucket(server)
 
 
 @pytest.fixture
-def line(s3: str, bucket: S3Options, tmp_path: Path) -> Iterator[Line]:
+def line(server: str, bucket: S3Options, tmp_path: Path) -> Iterator[Line]:
     near = replace(bucket, prefix=tmp_path.name)
-    with faulty_proxy(s3) as proxy:
+    with faulty_proxy(server) as proxy:
         yield Line(S3Store(near), S3Store(replace(near, endpoint=proxy.url, attempts=2)), proxy)

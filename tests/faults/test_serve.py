@@ -10,25 +10,31 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_bytes
 
 import httpx
 import psutil
 import pytest
 
+from core.jobs.credentials import SCOPES
+from core.jobs.keys import KeyStore
+from core.jobs.migrate import migrate
 from tests.faults.farm import DEADLINE, await_gone, clean_environment, family, wait_for
 
 
 class Serve:
     """A server process on its own folder, with runs that need no model."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         handle, name = tempfile.mkstemp(suffix=".out", dir=folder.parent)
         self.output = Path(name)
         environment = clean_environment() | {
             "SECATEUR_RUNNER_ENTRY": "tests.faults.standin:work",
             "SECATEUR_SCAN_SECONDS": "0.5",
+            **settings,
         }
         with os.fdopen(handle, "wb") as output:
             self.process = subprocess.Popen(
@@ -59,8 +65,8 @@ class Serve:
         return found
 
 
-def _started(folder: Path) -> Iterator[Serve]:
-    started = Serve(folder)
+def _started(folder: Path, **settings: str) -> Iterator[Serve]:
+    started = Serve(folder, **settings)
     try:
         yield started
     finally:
@@ -149,6 +155,39 @@ def test_the_printed_curl_line_posts_a_job(staying: Serve) -> None:
     job_id = re.search(r"job_[0-9a-z]{24}", posted)
     assert job_id, posted
     _await_success(url, job_id[0])
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> Iterator[tuple[Serve, str]]:
+    """A server with a key in its database, and the key."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    url = f"sqlite:///{folder}/secateur.db"
+    migrate(url)
+    with KeyStore.open(url) as keys:
+        text = keys.create("search", "a test", SCOPES, datetime.now(UTC), token_bytes).text
+    for started in _started(folder, SECATEUR_ALLOWED_HOSTS="a.example,b.example"):
+        yield started, text
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_a_server_with_a_key_starts_and_says_how_to_use_it(keyed: tuple[Serve, str]) -> None:
+    serve, key = keyed
+    url = serve.await_ready()
+    assert httpx.get(f"{url}/v1/jobs", trust_env=False).status_code == 401
+    posted = subprocess.run(
+        serve.lines()[2],
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SECATEUR_API_KEY": key},
+    ).stdout
+    assert re.search(r"job_[0-9a-z]{24}", posted), posted
+    headers = {"Authorization": f"Bearer {key}"}
+    for host, status in [("b.example", 200), ("c.example", 421)]:  # the settings reached the API
+        answer = httpx.get(f"{url}/v1/jobs", headers={**headers, "Host": host}, trust_env=False)
+        assert answer.status_code == status
 
 
 def _is_ready(url: str) -> bool:

@@ -1,9 +1,13 @@
-"""One server for all tests of a file: each test looks only at jobs of its own."""
+"""A server for all tests of a file, each of which looks only at jobs of its own; and a command line."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from core.jobs.keys import KeyStore
+from core.jobs.migrate import migrate
+from tests.commands import Run, runner
 from tests.served import Served, served
 
 
@@ -11,3 +15,26 @@ from tests.served import Served, served
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(capsys)
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for database and store, which the environment names and nobody has made."""
+    monkeypatch.setenv("SECATEUR_DATABASE_URL", f"sqlite:///{tmp_path}/jobs.db")
+    monkeypatch.setenv("SECATEUR_STORE_URL", (tmp_path / "new" / "store").as_uri())
+    monkeypatch.delenv("SECATEUR_API_KEY", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def keys(deployment: Path) -> Iterator[KeyStore]:
+    """The keys of `deployment`, in a database that is ready."""
+    url = f"sqlite:///{deployment}/jobs.db"
+    migrate(url)
+    with KeyStore.open(url) as store:
+        yield store

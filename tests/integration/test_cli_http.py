@@ -7,50 +7,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.progress import Progress
 from core.store import manifest
-from secateur.cli import main
 from tests.checkpoints import tiny_llada
+from tests.commands import Run, runner
 from tests.served import NOW, Served
 
 HOME = Path(__file__).resolve().parents[2]
 TEXT = HOME / "tests" / "verses.txt"
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
 def run(server: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in this process, against the test's server."""
     monkeypatch.setenv("SECATEUR_URL", server.url)
-
-    def command(*arguments: str) -> Ran:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return Ran(code if isinstance(code, int) else 0, printed.out, printed.err)
-
-    return command
+    return runner(capsys)
 
 
 def test_submit_status_list_cancel(server: Served, run: Run) -> None:
@@ -94,7 +69,7 @@ def test_submit_prints_the_id_alone(server: Served, run: Run, tmp_path: Path) ->
         (["list", "--metadata", "x"], 2, "KEY=VALUE"),
         (["status"], 2, "JOB"),
         (["nonsense"], 2, "nonsense"),
-        (["api", "--host", "0.0.0.0"], 2, "ssh -L"),
+        (["api", "--host", "0.0.0.0"], 2, "SECATEUR_DATABASE_URL"),
         (["prune", "example:kjv-dlm", "--sparsity", "1", "--out", "x"], 2, "sparsity: "),
         (["prune", "--out", "x", "--sparsity", "0.5", "/nowhere"], 3, "/nowhere"),
     ],

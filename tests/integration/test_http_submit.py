@@ -119,6 +119,9 @@ def test_sources_are_checked_before_a_worker_sees_them(server: Served, tmp_path:
     refused(server.post(server.spec() | text), 422, "source-refused")
     climbing_there = {"calibration": {"source": "hf://datasets/org/name/../other.txt"}}
     refused(server.post(server.spec() | climbing_there), 422, "source-refused")
+    bucket = {"model": {"source": "s3://bucket/model"}}
+    problem = refused(server.post(server.spec() | bucket), 422, "source-refused")
+    assert "SECATEUR_SOURCE_BUCKETS" in problem["remedy"]
     unknown = {"model": {"source": "example:nothing"}}
     assert (
         "kjv-dlm" in refused(server.post(server.spec() | unknown), 422, "model-not-found")["remedy"]

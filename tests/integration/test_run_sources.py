@@ -8,16 +8,16 @@ import torch
 
 from core.calibration.prepare import prepare
 from core.calibration.token_file import write_token_file
-from core.hub import Hub
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import load
 from core.models.intake import take_in
 from core.progress import ignore
 from core.report.schema import Report
 from core.run import execute
-from core.sources import text_source
+from core.sources import LocalFile
 from core.spec import parse_spec
 from core.stages import RunOptions
+from core.texts import Downloads, opened
 from tests.hub import COMMIT, FakeHub
 from workers import engine
 from workers.protocol import Request
@@ -71,10 +71,8 @@ def test_a_saved_trajectory_prunes_as_the_drawn_one(tiny_model: Path, tmp_path: 
             "calibration": {"samples": 4, "sequence_length": 32, **chosen},
         }
     ).calibration
-    prepared = prepare(
-        calibration, text_source(calibration.source, None), tiny_model,
-        decoder.family, decoder.dimensions, 4, Hub(tmp_path),
-    )  # fmt: skip
+    with opened(LocalFile(VERSES), Downloads(tmp_path)) as text:
+        prepared = prepare(calibration, text, tiny_model, decoder.family, decoder.dimensions, 4)
     saved = tmp_path / "saved.safetensors"
     write_token_file(saved, prepared.trajectories)
     run(tiny_model, tmp_path / "saved", options, source=saved.as_uri())

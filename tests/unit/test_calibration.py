@@ -19,9 +19,9 @@ from core.calibration.token_file import read_token_file, write_token_file
 from core.calibration_spec import Calibration
 from core.errors import BadTokenFile, HubUnavailable, InvalidSpec, SecateurError, TextTooShort
 from core.examples import folder_of
-from core.hub import Hub
 from core.models.families import LLADA, Dimensions, Family
-from core.sources import text_source
+from core.sources import Allowed, text_source
+from core.texts import Downloads, opened
 from tests.checkpoints import CHARACTERS, MASK_ID, VOCABULARY
 from tests.hub import COMMIT, FakeHub
 
@@ -43,8 +43,9 @@ def calibrate(tiny_model: Path, tmp_path: Path) -> Callable[..., Prepared]:
     ) -> Prepared:
         defaults = {"source": VERSES.as_uri(), "samples": 3, "sequence_length": 16}
         calibration = Calibration(**{**defaults, **asked})
-        source = text_source(calibration.source, None)
-        return prepare(calibration, source, model, family, dimensions, 4, Hub(tmp_path))
+        source = text_source(calibration.source, Allowed())
+        with opened(source, Downloads(tmp_path)) as text:
+            return prepare(calibration, text, model, family, dimensions, 4)
 
     return calibrate
 

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from core.errors import BadRequest
 from core.passwords import with_password
 from core.settings import Settings
+from secateur.embedded import _child_environment
 
 AWKWARD = "p@ss:w/o?r#d%"
 QUOTED = "p%40ss%3Aw%2Fo%3Fr%23d%25"
@@ -139,3 +140,11 @@ def test_passwords_end_up_in_the_urls_and_nowhere_else(
     for text in (repr(settings), str(settings)):
         assert AWKWARD not in text
         assert QUOTED not in text
+
+
+def test_children_of_serve_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECATEUR_BROKER_URL", "redis://h/0")
+    monkeypatch.setenv("SECATEUR_BROKER_PASSWORD_FILE", write(tmp_path, AWKWARD))
+    told = _child_environment(Settings())
+    assert told["SECATEUR_BROKER_URL"] == f"redis://:{QUOTED}@h/0"
+    assert not [name for name in told if "PASSWORD" in name]

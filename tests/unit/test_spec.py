@@ -66,8 +66,7 @@ def test_each_offence_is_named(change: dict[str, Any], field: str) -> None:
     ("change", "what"),
     [
         ({"pattern": "structured:ffn"}, "pattern structured:ffn"),
-        ({"calibration": {"source": "s3://bucket/text.txt"}}, "calibration source s3"),
-        ({"model": {"source": "s3://bucket/model"}}, "model source s3"),
+        ({"model": {"source": "hf://org/model"}}, "model source hf"),
         ({"model": {"source": "example:x", "revision": "v2"}}, "revision"),
         ({"output": {"dtype": "float16"}}, "dtype float16"),
         ({"output": {"packed": True}}, "packed"),
