@@ -1,11 +1,15 @@
 """What this machine is and how much of it is used."""
 
 import resource
+from pathlib import Path
+from typing import Final
 
 import psutil
 import torch
 
 from core.errors import InvalidSpec
+
+_CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 def device(name: str) -> torch.device:
@@ -53,4 +57,22 @@ def default_budget(on: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(on)
         return free * 3 // 4 + held_bytes(on)
     free = int(psutil.virtual_memory().available)
-    return free * 3 // 4 + held_bytes(on)
+    limited = left_to_container(_CGROUP)
+    return min(free, free if limited is None else limited) * 3 // 4 + held_bytes(on)
+
+
+def left_to_container(cgroup: Path) -> int | None:
+    """Bytes that the memory limit of this container leaves; None where there is none.
+
+    The machine's free memory says nothing about it, and the kernel kills whoever goes beyond.
+    Pages of files that nobody uses now count as free, as they do for the machine.
+    """
+    try:
+        limit, used = ((cgroup / f"memory.{name}").read_text() for name in ("max", "current"))
+        lines = (cgroup / "memory.stat").read_text().splitlines()
+    except OSError:
+        return None
+    if limit.strip() == "max":
+        return None
+    unused = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    return max(0, int(limit) - int(used) + unused)

@@ -1,10 +1,14 @@
-"""All configuration: `SECATEUR_*` environment variables over `secateur.toml` over defaults."""
+"""All configuration: `SECATEUR_*` environment variables over `secateur.toml` over defaults.
+
+Any of the variables may be left to a file: `SECATEUR_DATABASE_PASSWORD_FILE` names the one that
+holds the password of the database.
+"""
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_settings import (
     BaseSettings,
@@ -14,7 +18,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from core.passwords import with_password
 from core.retention import Retention
+from core.settings_sources import FilesSource
 from core.source_buckets import check_places, split_places
 
 
@@ -51,12 +57,23 @@ class Settings(BaseSettings):
         env_prefix="SECATEUR_", toml_file="secateur.toml", extra="forbid", env_ignore_empty=True
     )
 
-    database_url: str | None = Field(None, description="SQLAlchemy URL of the job database")
-    broker_url: str | None = Field(None, description="redis:// or rediss:// URL for Celery")
+    database_url: str | None = Field(
+        None, repr=False, description="SQLAlchemy URL of the job database"
+    )
+    database_password: SecretStr | None = Field(
+        None, description="its password, where `database_url` has none"
+    )
+    broker_url: str | None = Field(
+        None, repr=False, description="redis:// or rediss:// URL for Celery"
+    )
+    broker_password: SecretStr | None = Field(
+        None, description="its password, where `broker_url` has none"
+    )
     store_url: str | None = Field(
         None,
         description="file:///folder of the object store, or s3://bucket/prefix?endpoint=http://host:port"
-        " with credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        " with credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in a file that"
+        " AWS_SHARED_CREDENTIALS_FILE names",
     )
     model_roots: Roots = Field(
         (), description="folders below which file:// models and texts may be read, joined by ':'"
@@ -118,6 +135,20 @@ class Settings(BaseSettings):
         None,
         description="registered MLflow model that gets a version for every job; needs an s3:// store",
     )
+    alive_path: Path | None = Field(
+        None, description="file that a worker touches after each scan, for health checks to look at"
+    )
+
+    @model_validator(mode="after")
+    def _join_passwords(self) -> Self:
+        """Put each password into its URL, where every library looks for it, and only there."""
+        if self.database_url and self.database_password:
+            self.database_url = with_password(self.database_url, self.database_password, "DATABASE")
+            self.database_password = None
+        if self.broker_url and self.broker_password:
+            self.broker_url = with_password(self.broker_url, self.broker_password, "BROKER")
+            self.broker_password = None
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -128,4 +159,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        files, toml = FilesSource(settings_cls), TomlConfigSettingsSource(settings_cls)
+        return init_settings, files, env_settings, toml

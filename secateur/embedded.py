@@ -142,7 +142,11 @@ def _announce(url: str, keyed: bool) -> None:
 
 def _child_environment(settings: Settings) -> dict[str, str]:
     """The environment that says all of `settings`, and no other broker to Celery."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("CELERY_BROKER")}
+    # What came from a file is said in its variable now, and may not be said twice.
+    files = {f"SECATEUR_{name}_FILE".upper() for name in Settings.model_fields}
+    env = {
+        k: v for k, v in os.environ.items() if not k.startswith("CELERY_BROKER") and k not in files
+    }
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if isinstance(value, tuple):

@@ -108,6 +108,7 @@ class Beside:
         self._reaper = Reaper(self._jobs, self._store, bell, places.settings)
         self._bell, self._leaving = bell, leaving
         self._pause = places.settings.scan_seconds
+        self._alive = places.settings.alive_path
         self._no_fork = threading.Lock()
         self._idle_scans = 0
 
@@ -126,6 +127,9 @@ class Beside:
                 with self._no_fork:
                     self._reaper.scan(datetime.now(UTC), monotonic())
                 self._listen()
+                # Database and broker have answered: as much as a health check can ask for.
+                if self._alive:
+                    self._alive.touch()
             except Exception:  # the thread must outlive whatever one scan meets
                 logger.exception("a scan failed; the next one comes in %g s", self._pause)
             wake.wait(self._pause)

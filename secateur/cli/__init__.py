@@ -23,6 +23,7 @@ from secateur.cli import (
     log,
     prune,
     push,
+    secrets,
     serve,
     status,
     submit,
@@ -55,6 +56,7 @@ app.command("doctor")(doctor.doctor)
 app.command("gc")(gc.gc)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)
+app.command("secrets")(secrets.secrets)
 app.command("init")(init.init)
 app.add_typer(keys.app, name="keys")
 
