@@ -82,3 +82,15 @@ def test_a_runner_that_always_dies_fails_with_a_remedy(staffed: Farm) -> None:
     assert job.error.code == "worker-lost"
     assert "SIGKILL" in job.error.message
     assert "SECATEUR_MEMORY_BUDGET" in job.error.remedy
+
+
+def test_a_tracker_that_is_away_is_a_line_of_the_history(farm: Farm) -> None:
+    away = {"RUNNER_ENTRY": "tests.results:work", "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
+    farm.settings |= away
+    farm.start_worker()
+    job_id = farm.post()
+    assert farm.await_end(job_id).state is State.SUCCEEDED, farm.tail()
+    events = farm.events(job_id)
+    (warning,) = (event for event in events if event.level == "warning")
+    assert "not logged to MLflow" in warning.message
+    assert events[-1].data["state"] == State.SUCCEEDED

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.destinations.hub_errors import named_errors
 from core.destinations.places import HubModel, parse_destination
 from core.destinations.push import Wishes, push
 from core.errors import BadRequest, CorruptObject, PushError, PushRefused, PushUnavailable
@@ -80,7 +81,8 @@ def test_only_what_differs_is_sent_and_nothing_is_deleted(
 ) -> None:
     send(result)
     repo = hub.repos["org/pruned"]
-    other = {"model.safetensors": b"dense" * 512, "notes.txt": b"mine", "config.json": b"{}"}
+    same_size = b" " * result.file("model/config.json").bytes
+    other = {"model.safetensors": b"dense" * 512, "notes.txt": b"mine", "config.json": same_size}
     repo.commit("main", {**held(hub), **other}, "by hand")
     before = hub.uploads()
     pushed = push(result, PLACE, Wishes(), lambda *_: None)
@@ -203,6 +205,16 @@ def test_a_hub_that_is_not_there(result: Result, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     with pytest.raises(PushUnavailable, match="HF_ENDPOINT"):
         send(result)
+
+
+def test_no_signature_is_repeated() -> None:
+    link = "https://bucket/lfs/abc?X-Amz-Signature=0123 (timed out)"
+    with (
+        pytest.raises(PushUnavailable, match=r"bucket/lfs/abc\?… \(timed out") as raised,
+        named_errors("hf://org/a"),
+    ):
+        raise RuntimeError("Error while uploading") from OSError(link)
+    assert "0123" not in str(raised.value)
 
 
 def test_the_card_carries_metadata_that_a_hub_reads(hub: UploadHub, result: Result) -> None:
