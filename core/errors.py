@@ -42,7 +42,7 @@ SecateurError
 ├── StoreError
 │   ├── StoreUnavailable
 │   └── CorruptObject        bytes differ from their SHA-256
-├── GateFailed               a condition on the report is met                    exit 5
+├── GateFailed               a condition on the report is met                    exit 6
 ├── MetricMissing            a condition names what the report does not have     exit 2
 ├── TrackerError             MLflow does not take the run
 ├── PushError                the destination does not take the result
@@ -314,7 +314,7 @@ class CorruptObject(StoreError):
 
 class GateFailed(SecateurError):
     code = "gate-failed"
-    exit_status = 5
+    exit_status = 6
 
 
 class MetricMissing(SecateurError):

@@ -95,7 +95,7 @@ FailIf = Annotated[
     typer.Option(
         "--fail-if",
         metavar="CONDITION",
-        help='Exit with 5 where the report says so: "nelbo_delta>0.05". May be given several times.',
+        help='Exit with 6 where the report says so: "nelbo_delta>0.05". May be given several times.',
         show_default=False,
     ),
 ]

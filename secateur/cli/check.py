@@ -20,7 +20,7 @@ def check(
     github: o.Github = False,
     list_metrics: o.ListMetrics = False,  # noqa: ARG001 - ends the command before it gets here
 ) -> None:
-    """Show a report's metrics; exit with 5 where a condition is met, 2 where it cannot be told."""
+    """Show a report's metrics; exit with 6 where a condition is met, 2 where it cannot be told."""
     from core.report.conditions import parse_condition
     from core.result import read_report
     from secateur.cli._gate import Conclusion

@@ -77,7 +77,7 @@ def test_an_open_gate(server: Served, submit: Command) -> None:
 def test_a_closed_gate_ends_with_its_own_status(server: Served, submit: Command) -> None:
     with worker(server, lambda job_id: server.finish(job_id, FILES)):
         ran = submit("--wait", "--json", "--fail-if", "nelbo_delta > 0.05")
-    assert ran.status == 5
+    assert ran.status == 6
     assert ran.json()["conditions"] == [
         {"condition": "nelbo_delta>0.05", "metric": "nelbo_delta", "threshold": 0.05,
          "value": 0.1234, "met": True}
@@ -85,7 +85,7 @@ def test_a_closed_gate_ends_with_its_own_status(server: Served, submit: Command)
     assert "nelbo_delta>0.05" in ran.err
     with worker(server, lambda job_id: server.finish(job_id, FILES)):
         plain = submit("--wait", "--fail-if", "nelbo_delta > 0.05")
-    assert plain.status == 5
+    assert plain.status == 6
     assert plain.out.splitlines()[0] == "nelbo_delta>0.05: FAILED (0.1234)"
 
 
@@ -161,7 +161,7 @@ def test_github_files(
     monkeypatch.setenv("GITHUB_OUTPUT", str(output))
     with worker(server, lambda job_id: server.finish(job_id, FILES)):
         ran = submit("--wait", "--github", "--json", "--fail-if", "nelbo_delta>0.05")
-    assert ran.status == 5
+    assert ran.status == 6
     assert step.read_text().startswith("before\n### Pruning gate failed")
     pairs = dict(line.split("=", 1) for line in output.read_text().splitlines())
     assert pairs["verdict"] == "failed"
@@ -210,7 +210,7 @@ def test_check_judges_a_folder_and_a_file(
     file.write_bytes(REPORT)
     assert run(capsys, "check", str(tmp_path), "--fail-if", "nelbo_delta>0.2").status == 0
     failed = run(capsys, "check", str(file), "--fail-if", "nelbo_delta>0.1", "--json")
-    assert failed.status == 5
+    assert failed.status == 6
     assert failed.json()["verdict"] == "failed"
     assert "job" not in failed.json()
     assert "sparsity" in run(capsys, "check", str(file)).out
