@@ -5,6 +5,7 @@ each one its SHA-256 is stored as metadata, and every read of a whole object is 
 """
 
 import io
+import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -33,13 +34,14 @@ _BUFFER: Final = 1 << 20
 class S3Store:
     """An `ObjectStore` below `options.prefix` of a bucket, which must exist.
 
-    Several processes and threads may share it; a process that forks opens one of its own.
+    Several processes and threads may share it; after a fork each side has connections of its own.
     """
 
     def __init__(self, options: S3Options) -> None:
         self.options = options
         self.place = f"s3://{options.bucket}/{options.prefix}".removesuffix("/")
         self._folder = f"{options.prefix}/" if options.prefix else ""
+        self._clients: dict[tuple[int, str | None], Any] = {}
 
     def put_file(self, key: str, source: Path) -> None:
         upload = self._uploader(key)
@@ -245,20 +247,26 @@ class S3Store:
     def _named_errors(self, verb: str, key: str = "") -> AbstractContextManager[None]:
         return named_errors(verb, self.place, key)
 
-    @cached_property
+    @property
     def _client(self) -> Any:
-        with self._named_errors("use"):
-            return connect(self.options, self.options.endpoint)
+        return self._connected(self.options.endpoint)
 
     @cached_property
     def _hasty(self) -> "S3Store":
         """The same store for those who wait for an answer, without the patience of a transfer."""
         return S3Store(replace(self.options, attempts=2, timeout=min(3.0, self.options.timeout)))
 
-    @cached_property
+    @property
     def _public_client(self) -> Any:
-        with self._named_errors("use"):
-            return connect(self.options, self.options.public_endpoint or self.options.endpoint)
+        return self._connected(self.options.public_endpoint or self.options.endpoint)
+
+    def _connected(self, endpoint: str | None) -> Any:
+        """This process's client: one from before a fork would share its connections."""
+        mine = os.getpid(), endpoint
+        if mine not in self._clients:
+            with self._named_errors("use"):
+                self._clients[mine] = connect(self.options, endpoint)
+        return self._clients[mine]
 
 
 class _BehindTheEnd(Exception):

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from boto3.session import Session
 from botocore.config import Config
 from botocore.loaders import Loader, create_loader
-from botocore.session import get_session
 
+from core.store.s3_credentials import RereadingSession
 from core.store.s3_options import S3Options
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
@@ -47,7 +47,7 @@ def connect(options: S3Options, endpoint: str | None) -> Any:
 
 
 def _session() -> Session:
-    core = get_session()
+    core = RereadingSession()
     # Most of the time a client takes to make goes into reading the description of S3: once is enough.
     core.register_component("data_loader", _loader())
     return Session(botocore_session=core)

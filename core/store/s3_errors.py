@@ -31,6 +31,9 @@ _ANSWERS: Final[dict[str, tuple[type[SecateurError], str]]] = {
     "SignatureDoesNotMatch": (StoreUnavailable, f"{_CREDENTIALS}; the secret is not this key's."),
     "ExpiredToken": (StoreUnavailable, f"{_CREDENTIALS} anew: they have expired."),
     "InvalidToken": (StoreUnavailable, f"{_CREDENTIALS} anew."),
+    "TokenRefreshRequired": (StoreUnavailable, f"{_CREDENTIALS} anew."),
+    # An expired token is refused so where the answer has no body.
+    "400": (StoreUnavailable, f"{_CREDENTIALS} anew, where they may have expired."),
     "RequestTimeTooSkewed": (StoreUnavailable, "Set this machine's clock."),
     "PermanentRedirect": (StoreUnavailable, "Give the bucket's region in SECATEUR_STORE_URL."),
     "301": (StoreUnavailable, "Give the bucket's region in SECATEUR_STORE_URL."),
@@ -112,7 +115,8 @@ def _named(error: ClientError, verb: str, place: str, key: str) -> SecateurError
         code = "NoSuchBucket"
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     unknown = (StoreUnavailable, "Look for this answer in the store's documentation.")
-    kind, remedy = _ANSWERS.get(code) or _ANSWERS.get(status) or unknown
+    by_status = None if status == "400" else _ANSWERS.get(status)  # too many things are a 400
+    kind, remedy = _ANSWERS.get(code) or by_status or unknown
     said = " ".join(str(error.response.get("Error", {}).get("Message", "")).split())[:300]
     return kind(f"cannot {verb} {place}: it answers {code} ({said or status}).", remedy=remedy)
 

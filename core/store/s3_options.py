@@ -9,6 +9,7 @@ from core.errors import BadRequest
 from core.store.keys import check_key
 
 MIN_PART: Final = 5 << 20  # S3 refuses smaller parts, the last one excepted
+_WITHOUT_MARKS: Final = str.maketrans("", "", "-_:/")
 _FORM: Final = "s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=REGION"
 
 
@@ -27,6 +28,7 @@ class S3Options:
     region: str | None = None
     addressing: str = "auto"
     sse: str | None = None
+    sse_kms_key: str | None = None  # id, alias or ARN; the account's own where None
     part_size: int = 16 << 20
     threads: int = 8
     checksums: str = "when_required"
@@ -50,7 +52,10 @@ def parse_s3_url(url: str) -> S3Options:
         prefix and check_key(prefix)
     except ValueError as error:
         raise _refused(str(error)) from None
-    return S3Options(bucket=bucket, prefix=prefix, **_read_query(given))
+    made = S3Options(bucket=bucket, prefix=prefix, **_read_query(given))
+    if made.sse_kms_key and made.sse != "aws:kms":
+        raise _refused("sse_kms_key has no effect without sse=aws:kms")
+    return made
 
 
 def _is_bucket(name: str) -> bool:
@@ -99,6 +104,12 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _kms_key(text: str) -> str:
+    if not (text.isascii() and text.translate(_WITHOUT_MARKS).isalnum()):
+        raise ValueError("must be the id, the alias/NAME or the ARN of a key")
+    return text
+
+
 def _word(text: str) -> str:
     if not text or not text.replace("-", "").isalnum():
         raise ValueError("must be a name such as eu-central-1")
@@ -111,6 +122,7 @@ _QUERY: Final[dict[str, Callable[[str], Any]]] = {
     "region": _word,
     "addressing": _one_of("auto", "path", "virtual"),
     "sse": _one_of("AES256", "aws:kms"),
+    "sse_kms_key": _kms_key,
     "part_size": _number(MIN_PART, 5 << 30),
     "threads": _number(1, 64),
     "checksums": _one_of("when_required", "when_supported"),

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from core.errors import CorruptObject
+from core.errors import CorruptObject, StoreUnavailable
 from core.store.s3_errors import code_of
 from core.store.s3_options import S3Options
 
@@ -124,11 +124,29 @@ class Uploader:
         checksum = held.get("ChecksumSHA256")
         if checksum and not in_parts:  # else it is a checksum of the parts' checksums
             found["checksum"] = (base64.b64decode(checksum).hex(), digest)
+        self._verify_encryption(held)
         wrong = [f"{name} {a!r} instead of {b!r}" for name, (a, b) in found.items() if a != b]
         if wrong:
             raise CorruptObject(
                 f"the store holds {self.key!r} with {', '.join(wrong)}.",
                 remedy="Store it again; if that fails too, the store is damaged or drops metadata.",
+            )
+
+    def _verify_encryption(self, held: dict[str, Any]) -> None:
+        """Raise StoreUnavailable where encryption was asked for and the store tells of none."""
+        sse, key = self.options.sse, self.options.sse_kms_key
+        found, found_key = held.get("ServerSideEncryption"), held.get("SSEKMSKeyId", "")
+        if sse and found != sse:
+            told = f"sse={found}" if found else "no encryption"
+            raise StoreUnavailable(
+                f"the store holds {self.key!r} with {told}, and sse={sse} was asked for.",
+                remedy="Set up encryption in the store, or leave `sse` out of SECATEUR_STORE_URL.",
+            )
+        # An alias is reported as the key it stands for, and an id as the ARN that ends in it.
+        if key and "alias/" not in key and found_key.rpartition("/")[2] != key.rpartition("/")[2]:
+            raise StoreUnavailable(
+                f"the store holds {self.key!r} under the key {found_key!r} instead of {key!r}.",
+                remedy="Look up the key, and correct `sse_kms_key` in SECATEUR_STORE_URL.",
             )
 
     def _held(self) -> dict[str, Any] | None:
@@ -150,8 +168,11 @@ class Uploader:
         return self.options.checksums == "when_supported"
 
     def _about(self, digest: str) -> dict[str, Any]:
-        sse = {"ServerSideEncryption": self.options.sse} if self.options.sse else {}
-        return {"Metadata": {"sha256": digest}, **sse}
+        sse = {
+            "ServerSideEncryption": self.options.sse,
+            "SSEKMSKeyId": self.options.sse_kms_key,
+        }
+        return {"Metadata": {"sha256": digest}} | {k: v for k, v in sse.items() if v}
 
     def _checksum(self, data: bytes) -> dict[str, str]:
         """What makes a store that knows checksums refuse and remember; older ones would refuse it."""

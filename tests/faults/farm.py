@@ -21,7 +21,7 @@ from core.jobs.store import JobStore
 from core.jobs.views import Event, Job
 from core.settings import Settings
 from core.spec import parse_spec
-from core.store.local import LocalStore
+from core.store.urls import open_store
 from secateur.broker import Broker
 from workers.app import create
 from workers.bell import Bell
@@ -35,13 +35,16 @@ WORKER = "import sys; from core.settings import Settings; from workers.app impor
 class Farm:
     """Everything below one folder, with leases short enough to watch them expire."""
 
-    def __init__(self, folder: Path, database_url: str | None = None) -> None:
-        """With SQLite in `folder`, unless an empty database is given."""
+    def __init__(
+        self, folder: Path, *, database_url: str | None = None, store_url: str | None = None
+    ) -> None:
+        """With SQLite and its objects in `folder`, unless an empty database or a store is given."""
         self.folder = folder
         self.url = database_url or f"sqlite:///{folder}/jobs.db"
         migrate(self.url)
         self.jobs = JobStore.open(self.url)
-        self.store = LocalStore(folder / "store")
+        self.store_url = store_url or f"file://{folder}/store"
+        self.store = open_store(self.store_url)
         (folder / "broker").mkdir()
         self.broker = Broker(folder / "broker")
         self.server = self.broker.start(folder / "broker.log")
@@ -50,7 +53,7 @@ class Farm:
         self.settings = {
             "DATABASE_URL": self.url,
             "BROKER_URL": self.broker.url,
-            "STORE_URL": f"file://{self.folder}/store",
+            "STORE_URL": self.store_url,
             "WORK_DIR": f"{self.folder}/work",
             "RUNNER_ENTRY": "tests.faults.standin:work",
             "LEASE_SECONDS": "6",
@@ -107,7 +110,7 @@ class Farm:
 
     def bell(self) -> Bell:
         """Rings as the API does."""
-        places = Places(Settings(), self.url, self.broker.url, f"file://{self.folder}/store")
+        places = Places(Settings(), self.url, self.broker.url, self.store_url)
         return Bell(create(places), self.broker.url)
 
     def get(self, job_id: str) -> Job:

@@ -69,7 +69,8 @@ def test_the_doctor_looks_at_the_buckets_of_sources(s3: str, bucket: S3Options) 
 
 
 REFUSALS: list[tuple[int, str, type[SecateurError], str]] = [
-    (403, "ExpiredToken", StoreUnavailable, "expired"),
+    (400, "ExpiredToken", StoreUnavailable, "expired"),
+    (403, "InvalidToken", StoreUnavailable, "AWS_SESSION_TOKEN"),
     (403, "InvalidAccessKeyId", StoreUnavailable, "AWS_ACCESS_KEY_ID"),
     (403, "SignatureDoesNotMatch", StoreUnavailable, "AWS_SECRET_ACCESS_KEY"),
     (403, "AccessDenied", StoreUnavailable, "may read and write"),
@@ -96,6 +97,19 @@ class TestRefusals:
                 act()
             assert remedy in caught.value.remedy
             assert type(caught.value) is kind
+
+    def test_an_expired_token_is_named_where_the_answer_has_no_body(self, line: Line) -> None:
+        line.proxy.fault = Fault("answer", "HEAD", times=99, status=400, code="ExpiredToken")
+        with pytest.raises(StoreUnavailable, match="400") as caught:
+            line.far.info("k")
+        assert "expired" in caught.value.remedy
+
+    @pytest.mark.parametrize("code", [code for status, code, _, _ in REFUSALS if status == 403])
+    def test_that_will_not_change_are_not_tried_again(self, line: Line, code: str) -> None:
+        line.proxy.fault = Fault("answer", "PUT", times=99, status=403, code=code)
+        with pytest.raises(StoreUnavailable):
+            line.with_options(attempts=9).put_bytes("k", b"x")
+        assert len(line.proxy.seen) == 1
 
     def test_a_check_soon_gives_up(self, line: Line) -> None:
         line.proxy.fault = Fault("answer", "PUT", times=99)

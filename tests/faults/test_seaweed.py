@@ -17,7 +17,7 @@ from core.store.s3 import S3Store
 from core.store.s3_errors import code_of
 from core.store.s3_options import S3Options
 from tests.buckets import new_bucket
-from tests.faults.s3_line import DATA
+from tests.faults.s3_line import DATA, LARGE
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,49 @@ class TestCredentials:
             with pytest.raises(StoreUnavailable, match=code) as caught:
                 act()
             assert "AWS_SECRET_ACCESS_KEY" in caught.value.remedy
+
+
+class TestEncryption:
+    @pytest.mark.parametrize(
+        "options", [{"sse": "AES256"}, {"sse": "aws:kms", "sse_kms_key": "0a1b2c3d"}]
+    )
+    def test_is_done_and_looked_at(
+        self, store: S3Store, tmp_path: Path, options: dict[str, str]
+    ) -> None:
+        (source := tmp_path / "large").write_bytes(LARGE)
+        secret = S3Store(replace(store.options, **options))
+        secret.put_file("large", source)
+        secret.put_bytes("small", DATA)
+        assert secret.read_bytes("large") == LARGE
+        assert secret.read_bytes("small") == DATA
+        for name in ("large", "small"):
+            held = secret._client.head_object(
+                Bucket=store.options.bucket, Key=f"{store.options.prefix}/{name}"
+            )
+            assert held["ServerSideEncryption"] == options["sse"]
+            assert held.get("SSEKMSKeyId") == options.get("sse_kms_key")
+
+    def test_that_did_not_happen_is_an_error(self, store: S3Store) -> None:
+        """A store that does not know the header passes it over in silence."""
+        forgetful = S3Store(replace(store.options, sse="AES256"))
+        forgetful._client.meta.events.register(
+            "before-parameter-build.s3.PutObject",
+            lambda params, **_: params.pop("ServerSideEncryption"),
+        )
+        with pytest.raises(StoreUnavailable, match="no encryption, and sse=AES256") as caught:
+            forgetful.put_bytes("k", b"x")
+        assert "leave `sse` out" in caught.value.remedy
+
+    def test_under_another_key_is_an_error(self, store: S3Store) -> None:
+        mistaken = S3Store(replace(store.options, sse="aws:kms", sse_kms_key="0a1b2c3d"))
+        mistaken._client.meta.events.register(
+            "before-parameter-build.s3.PutObject",
+            lambda params, **_: params.update(SSEKMSKeyId="4e5f6071"),
+        )
+        with pytest.raises(
+            StoreUnavailable, match="under the key '4e5f6071' instead of '0a1b2c3d'"
+        ):
+            mistaken.put_bytes("k", b"x")
 
 
 class TestLinks:

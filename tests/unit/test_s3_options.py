@@ -14,7 +14,7 @@ from core.store.urls import open_store
 def test_everything_that_can_be_said() -> None:
     url = (
         "s3://my.bucket-1/all%20jobs/of us/?endpoint=http://host:9000/&public_endpoint=https://files.example"
-        "&region=eu-central-1&addressing=virtual&sse=aws:kms&part_size=8388608&threads=3"
+        "&region=eu-central-1&addressing=virtual&sse=aws:kms&sse_kms_key=arn:aws:kms:x:1:key/a-b&part_size=8388608&threads=3"
         "&checksums=when_supported&timeout=7&attempts=2"
     )
     assert parse_s3_url(url) == S3Options(
@@ -25,6 +25,7 @@ def test_everything_that_can_be_said() -> None:
         region="eu-central-1",
         addressing="virtual",
         sse="aws:kms",
+        sse_kms_key="arn:aws:kms:x:1:key/a-b",
         part_size=8 << 20,
         threads=3,
         checksums="when_supported",
@@ -60,6 +61,8 @@ def test_a_bucket_is_enough(url: str) -> None:
         ("s3://bucket?threads=x", "threads='x'"),
         ("s3://bucket?part_size=1000", "part_size='1000'"),
         ("s3://bucket?addressing=dns", "must be one of auto, path, virtual"),
+        ("s3://bucket?sse=AES256&sse_kms_key=abc", "no effect without sse=aws:kms"),
+        ("s3://bucket?sse=aws:kms&sse_kms_key=a%20b", "must be the id"),
         ("s3://bucket?sse=rot13", "must be one of AES256, aws:kms"),
         ("s3://bucket?checksums=no", "checksums='no'"),
         ("s3://bucket?endpoint=host:9000", "endpoint='host:9000': must be http"),
