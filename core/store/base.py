@@ -32,8 +32,12 @@ class ObjectStore(Protocol):
     `DiskFull` when it has no room, and `ValueError` for a key that leaves the store.
     """
 
-    def put_file(self, key: str, source: Path) -> None:
-        """Store a copy of the file `source`; it appears complete or not at all."""
+    def put_file(self, key: str, source: Path, *, resume: bool = False) -> None:
+        """Store a copy of the file `source`; it appears complete or not at all.
+
+        `resume`: an earlier process may have stored it, or some of its parts. Where the store can
+        tell that they are this file's, they are not sent again.
+        """
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store `data`; it appears complete or not at all."""

@@ -42,7 +42,7 @@ class LocalStore:
         self._incoming = self.root / "incoming"
         self._swept = False
 
-    def put_file(self, key: str, source: Path) -> None:
+    def put_file(self, key: str, source: Path, *, resume: bool = False) -> None:  # noqa: ARG002 - a copy is soon made anew
         # A copy and not a hard link: the source may be changed in place later.
         with source.open("rb") as reader:
             self._put(key, lambda writer: shutil.copyfileobj(reader, writer, _COPY_BYTES))

@@ -43,16 +43,10 @@ class S3Store:
         self._folder = f"{options.prefix}/" if options.prefix else ""
         self._clients: dict[tuple[int, str | None], Any] = {}
 
-    def put_file(self, key: str, source: Path) -> None:
+    def put_file(self, key: str, source: Path, *, resume: bool = False) -> None:
         upload = self._uploader(key)
         with source.open("rb") as file, self._named_errors("write", key):
-            head = file.read(self.options.part_size)
-            if len(head) < self.options.part_size:
-                upload.put(head)
-            else:
-                del head
-                file.seek(0)
-                upload.put_parts(file)
+            upload.put_file(file, resume=resume)
 
     def put_bytes(self, key: str, data: bytes) -> None:
         upload = self._uploader(key)

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import logging
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,9 +14,13 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from core.errors import CorruptObject, StoreUnavailable
+from core.errors import CorruptObject, StoreError
 from core.store.s3_errors import code_of
 from core.store.s3_options import S3Options
+from core.store.s3_resume import Survey, Unfinished, survey, unfinished
+from core.store.s3_verify import check_bytes, check_encryption
+
+logger = logging.getLogger(__name__)
 
 _MAX_PARTS: Final = 10_000
 
@@ -38,39 +44,68 @@ class Uploader:
         )
         self._verify(digest.hexdigest(), len(data), answer["ETag"], in_parts=False)
 
-    def put_parts(self, file: BufferedReader) -> None:
-        """Store the file in parts, several at a time; it has a part's size or more.
+    def put_file(self, file: BufferedReader, *, resume: bool) -> None:
+        """Store the file, in parts where it has a part's size or more.
 
         Raises:
             CorruptObject: the file changed meanwhile; nothing is stored.
         """
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = file.tell()
-        about = self._about(digest)
+        left = unfinished(self.client, self.options.bucket, self.key) if resume else []
+        size = os.fstat(file.fileno()).st_size
+        found = survey(self._pieces(file, size), left)
+        stored = resume and self._is_stored(found)
+        own = None if stored else next((u for u in left if u.upload in found.usable), None)
+        for each in left:
+            if each is not own:
+                self._abort(each.upload)
+        if not stored and not (own and self._carried_on(file, found, own)):
+            self._put_anew(file, found)
+
+    def _put_anew(self, file: BufferedReader, found: Survey) -> None:
+        if found.bytes < self.options.part_size:
+            file.seek(0)
+            data = file.read(found.bytes + 1)
+            self._check_unchanged(hashlib.sha256(data).hexdigest(), found, file)
+            self.put(data)
+            return
+        about = self._about(found.sha256)
         if self._checks:
             about["ChecksumAlgorithm"] = "SHA256"
         upload = self.client.create_multipart_upload(**self._target, **about)["UploadId"]
+        self._put_parts(file, found, Unfinished(upload, {}))
+
+    def _carried_on(self, file: BufferedReader, found: Survey, own: Unfinished) -> bool:
+        """Whether the upload `own` has become the file; if not, it is gone."""
         try:
-            parts = self._send_parts(file, size, upload, digest)
-            etag = self._complete(upload, parts, digest)
+            self._put_parts(file, found, own)
+        except (ClientError, StoreError) as error:
+            # Its metadata, which cannot be listed, may be another file's.
+            logger.warning("%s: an unfinished upload is of no use: %s", self.key, error)
+            return False
+        logger.info("%s: went on with %d parts that were there", self.key, len(own.parts))
+        return True
+
+    def _put_parts(self, file: BufferedReader, found: Survey, upload: Unfinished) -> None:
+        try:
+            parts = self._send_parts(file, found, upload)
+            etag = self._complete(upload.upload, parts, found.sha256)
         except BaseException:
             # Best effort: what made the upload fail may well make this fail too, and then
             # deleting the prefix or `abort_uploads` removes the parts.
-            with suppress(BotoCoreError, ClientError):
-                self.client.abort_multipart_upload(**self._target, UploadId=upload)
+            self._abort(upload.upload)
             raise
-        self._verify(digest, size, etag, in_parts=True)
+        self._verify(found.sha256, found.bytes, etag, in_parts=True)
 
     def _send_parts(
-        self, file: BufferedReader, size: int, upload: str, digest: str
+        self, file: BufferedReader, found: Survey, upload: Unfinished
     ) -> list[dict[str, Any]]:
-        """Send every part; at most `threads` + 1 of them are in memory."""
+        """Send every part that is not there; at most `threads` + 1 of them are in memory."""
         seen = hashlib.sha256()
         pool = ThreadPoolExecutor(self.options.threads)
         pending: deque[Future[dict[str, Any]]] = deque()
         parts: list[dict[str, Any]] = []
         try:
-            for number, data in enumerate(self._pieces(file, size), 1):
+            for number, data in enumerate(self._pieces(file, found.bytes), 1):
                 seen.update(data)
                 pending.append(pool.submit(self._send, upload, number, data))
                 if len(pending) > self.options.threads:
@@ -78,11 +113,14 @@ class Uploader:
             parts += [future.result() for future in pending]
         finally:
             pool.shutdown(cancel_futures=True)
-        if seen.hexdigest() != digest:
+        self._check_unchanged(seen.hexdigest(), found, file)
+        return parts
+
+    def _check_unchanged(self, seen: str, found: Survey, file: BufferedReader) -> None:
+        if seen != found.sha256:
             raise CorruptObject(
                 f"{file.name} changed while it was being stored.", remedy="Run it again."
             )
-        return parts
 
     def _pieces(self, file: BufferedReader, size: int) -> Iterator[bytes]:
         length = max(self.options.part_size, -(-size // _MAX_PARTS))
@@ -90,11 +128,11 @@ class Uploader:
         while data := file.read(length):
             yield data
 
-    def _send(self, upload: str, number: int, data: bytes) -> dict[str, Any]:
-        """One part; what completing the upload has to say of it."""
+    def _send(self, upload: Unfinished, number: int, data: bytes) -> dict[str, Any]:
+        """One part, unless it is there; what completing the upload has to say of it."""
         checksum = self._checksum(data)
-        answer = self.client.upload_part(
-            **self._target, UploadId=upload, PartNumber=number, Body=data, **checksum
+        answer = upload.parts.get(number) or self.client.upload_part(
+            **self._target, UploadId=upload.upload, PartNumber=number, Body=data, **checksum
         )
         return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
 
@@ -112,42 +150,30 @@ class Uploader:
             answer = held
         return str(answer["ETag"])
 
-    def _verify(self, digest: str, size: int, etag: str, *, in_parts: bool) -> None:
-        """Compare what the store holds now. Raises CorruptObject."""
-        held = self._held()
-        if held is None or held["ETag"] != etag:
-            return  # stored, and already deleted or replaced by somebody else
-        found = {
-            "size": (held["ContentLength"], size),
-            "metadata": (held["Metadata"].get("sha256"), digest),
-        }
-        checksum = held.get("ChecksumSHA256")
-        if checksum and not in_parts:  # else it is a checksum of the parts' checksums
-            found["checksum"] = (base64.b64decode(checksum).hex(), digest)
-        self._verify_encryption(held)
-        wrong = [f"{name} {a!r} instead of {b!r}" for name, (a, b) in found.items() if a != b]
-        if wrong:
-            raise CorruptObject(
-                f"the store holds {self.key!r} with {', '.join(wrong)}.",
-                remedy="Store it again; if that fails too, the store is damaged or drops metadata.",
-            )
+    def _abort(self, upload: str) -> None:
+        with suppress(BotoCoreError, ClientError):
+            self.client.abort_multipart_upload(**self._target, UploadId=upload)
 
-    def _verify_encryption(self, held: dict[str, Any]) -> None:
-        """Raise StoreUnavailable where encryption was asked for and the store tells of none."""
-        sse, key = self.options.sse, self.options.sse_kms_key
-        found, found_key = held.get("ServerSideEncryption"), held.get("SSEKMSKeyId", "")
-        if sse and found != sse:
-            told = f"sse={found}" if found else "no encryption"
-            raise StoreUnavailable(
-                f"the store holds {self.key!r} with {told}, and sse={sse} was asked for.",
-                remedy="Set up encryption in the store, or leave `sse` out of SECATEUR_STORE_URL.",
-            )
-        # An alias is reported as the key it stands for, and an id as the ARN that ends in it.
-        if key and "alias/" not in key and found_key.rpartition("/")[2] != key.rpartition("/")[2]:
-            raise StoreUnavailable(
-                f"the store holds {self.key!r} under the key {found_key!r} instead of {key!r}.",
-                remedy="Look up the key, and correct `sse_kms_key` in SECATEUR_STORE_URL.",
-            )
+    def _is_stored(self, found: Survey) -> bool:
+        """Whether the store holds these very bytes, as far as it can be asked."""
+        held = self._held()
+        try:
+            if held is not None:
+                in_parts = found.bytes >= self.options.part_size
+                self._check(held, found.sha256, found.bytes, in_parts=in_parts)
+        except StoreError:
+            return False
+        return held is not None
+
+    def _verify(self, digest: str, size: int, etag: str, *, in_parts: bool) -> None:
+        """Compare what the store holds now. Raises StoreError."""
+        held = self._held()
+        if held is not None and held["ETag"] == etag:  # else somebody deleted or replaced it
+            self._check(held, digest, size, in_parts=in_parts)
+
+    def _check(self, held: dict[str, Any], digest: str, size: int, *, in_parts: bool) -> None:
+        check_bytes(self.key, held, digest, size, in_parts=in_parts)
+        check_encryption(self.key, held, self.options)
 
     def _held(self) -> dict[str, Any] | None:
         """What the store says of the object; None where there is none."""

@@ -134,7 +134,7 @@ def test_a_client_that_stands_still_holds_a_job_for_a_while_only(url: str) -> No
 def postgres_farm(
     mortal: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Farm]:
-    made = Farm(tmp_path_factory.mktemp("farm"), mortal.new_database())
+    made = Farm(tmp_path_factory.mktemp("farm"), database_url=mortal.new_database())
     try:
         yield made
     finally:

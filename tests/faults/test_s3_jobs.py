@@ -16,7 +16,7 @@ from tests.faults.farm import Farm, wait_for
 @pytest.fixture
 def farm(seaweed: str, tmp_path: Path) -> Iterator[Farm]:
     bucket = new_bucket(seaweed).bucket
-    made = Farm(tmp_path, f"s3://{bucket}/results?endpoint={seaweed}")
+    made = Farm(tmp_path, store_url=f"s3://{bucket}/results?endpoint={seaweed}")
     try:
         yield made
     finally:
