@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Phase = Literal["fetching", "analysing", "pruning", "evaluating", "publishing"]
@@ -23,3 +24,12 @@ Report = Callable[[Progress], None]
 
 def ignore(progress: Progress) -> None:
     """A `Report` for callers that do not watch."""
+
+
+Finished = Callable[[str, Path], None]
+"""Called with the name of an output file, relative to the output folder, and where it lies for now,
+as soon as nothing will be written to it any more."""
+
+
+def keep_quiet(name: str, path: Path) -> None:
+    """A `Finished` for callers that wait for the whole folder."""

@@ -228,7 +228,9 @@ def _carry_out(
         statistics = measure(loaded, spec, recipe, plan, seen, phases)
     model = partial / "model"
     with phases.phase("pruning", 0.1, f"pruning with {spec.method}"):
-        removed = prune_into(model, loaded, spec, recipe, plan, targets, statistics, phases)
+        removed = prune_into(
+            model, loaded, spec, recipe, plan, targets, statistics, options.finished, phases
+        )
     with phases.phase("evaluating", 0.24, "judging dense and pruned"):
         judged = _judge(loaded, spec, model, plan, phases)
     with phases.phase("publishing", 0.04, "writing the report"):

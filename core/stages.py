@@ -17,6 +17,7 @@ from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.decoder import Decoder, load
 from core.models.intake import Intake, content_revision, take_in
 from core.phases import Phases
+from core.progress import Finished, keep_quiet
 from core.pruning.engine import Pruned, prune
 from core.pruning.observe import (
     Observation,
@@ -48,6 +49,8 @@ class RunOptions:
     """Where downloads from a hub are kept; None keeps them no longer than the run."""
     replace: bool = False
     """Whether an existing output folder gives way once the new one is complete."""
+    finished: Finished = keep_quiet
+    """Told of each shard that is final while the run goes on; the folder's name changes later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +222,13 @@ def prune_into(
     plan: Plan,
     targets: Targets,
     statistics: tuple[Mapping[str, Statistic], Watched | None],
+    finished: Finished,
     phases: Phases,
 ) -> Removed:
     """Prune the model in memory, and write the pruned checkpoint to the new `folder`."""
     folder.mkdir()
-    writer = CheckpointWriter(loaded.checkpoint, folder)
+    to_come = [matrix.name for matrix in loaded.decoder.all_matrices()]
+    writer = CheckpointWriter(loaded.checkpoint, folder, to_come, finished)
     removed = Removed(shares=targets.shares)
 
     def keep(pruned: Pruned) -> None:

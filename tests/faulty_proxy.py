@@ -10,7 +10,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["reset", "end", "stall", "flip", "answer", "cut-request", "flip-request"]
+Kind = Literal["reset", "end", "stall", "flip", "answer", "hold", "cut-request", "flip-request"]
 _PIECE: Final = 1 << 14
 
 
@@ -20,6 +20,7 @@ class Fault:
 
     reset, end, stall: the answer's body breaks off after `at` bytes, by RST, FIN or silence.
     flip: its byte `at` is inverted.  answer: `status` with the error `code`, upstream never asked.
+    hold: nothing at all happens.
     cut-request, flip-request: RST to both sides, or an inverted byte, after `at` bytes of the
     request, its head included.
     """
@@ -28,6 +29,7 @@ class Fault:
     request: str = "GET"
     at: int = 0
     times: int = 1
+    skip: int = 0  # so many such requests pass before
     status: int = 503
     code: str = "SlowDown"
     then: "Fault | None" = None  # takes this one's place when its times are over
@@ -49,6 +51,9 @@ class FaultyProxy:
             self.seen.append(line)
             fault = self.fault
             if fault is None or not fault.times or not line.startswith(fault.request):
+                return None
+            if fault.skip:
+                fault.skip -= 1
                 return None
             fault.times -= 1
             if fault.then and not fault.times:
@@ -96,6 +101,9 @@ def _serve(client: socket.socket, proxy: FaultyProxy) -> None:
     fault = proxy.take(head.split(b"\r\n", 1)[0].decode())
     if fault and fault.kind == "answer":
         client.sendall(_error(fault.status, fault.code))
+        return
+    if fault and fault.kind == "hold":
+        proxy.closing.wait(60)
         return
     with socket.create_connection(proxy.upstream) as server:
         pump = threading.Thread(target=_pass_request, args=(client, server, head + more, fault))

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from core.progress import Report
+from core.progress import Finished, Report, keep_quiet
 from core.run import execute as execute_spec
 from core.stages import RunOptions
 from workers.protocol import Request
 
 
-def execute(request: Request, out: Path, report: Report) -> None:
+def execute(request: Request, out: Path, report: Report, finished: Finished = keep_quiet) -> None:
     """Carry out the request's spec into the new folder `out`."""
     options = RunOptions(
         device=request.device,
@@ -17,5 +17,6 @@ def execute(request: Request, out: Path, report: Report) -> None:
         model_roots=request.model_roots,
         source_buckets=request.source_buckets,
         hub_cache=request.hub_cache,
+        finished=finished,
     )
     execute_spec(request.spec, out, options, report)

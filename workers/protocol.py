@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from core.progress import Phase
 from core.spec import JobSpec
+from core.store.manifest import MANIFEST
 from core.tracking.target import Target
 
 
@@ -23,7 +24,7 @@ class Request(_Message):
     supervisor: int
     """Process id of the parent: without it, the run has no one to work for."""
     entry: str
-    """`module:function` that is called with (request, out, report)."""
+    """`module:function` that is called with (request, out, report, finished)."""
     store_url: str
     scratch: Path
     device: str
@@ -75,3 +76,13 @@ Result = Done | Failed | Stopped
 Said = Moved | Remark | Result
 Line = Annotated[Moved | Remark | Done | Failed | Stopped, Field(discriminator="kind")]
 LINE: TypeAdapter[Said] = TypeAdapter(Line)
+
+
+def out_of(scratch: Path) -> Path:
+    """The folder of a run's result within its scratch folder."""
+    return scratch / "out"
+
+
+def is_complete(out: Path) -> bool:
+    """Whether the run is done, and all that remains is to store what it made."""
+    return (out / MANIFEST).is_file()

@@ -1,7 +1,8 @@
 """One job in one process, which owns the device: `python -m workers.runner`.
 
 Reads a request from stdin, works in the scratch folder it names, puts the result into the store,
-and says on stdout, as JSON lines, how far it is and how it ended. SIGTERM asks it to stop.
+and says on stdout, as JSON lines, how far it is and how it ended. SIGTERM asks it to stop. A result
+that an earlier runner left complete in the scratch folder is only stored.
 """
 
 import errno
@@ -11,7 +12,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from pkgutil import resolve_name
 from threading import Event
 from typing import TextIO
@@ -22,13 +22,19 @@ from core.errors import Cancelled, DiskFull, OutOfMemory, SecateurError
 from core.jobs.objects import objects_of
 from core.processes import die_with_parent
 from core.progress import Progress, Report
-from core.store.base import ObjectStore
-from core.store.manifest import MANIFEST
 from core.store.urls import open_store
-from workers.protocol import Done, Failed, Moved, Request, Result, Stopped
+from workers.protocol import (
+    Done,
+    Failed,
+    Moved,
+    Request,
+    Result,
+    Stopped,
+    is_complete,
+    out_of,
+)
 from workers.tracking import track
-
-RUN_SHARE = 0.95  # of a job's progress; the rest is the way into the store
+from workers.uploads import RUN_SHARE, Uploads
 
 Tell = Callable[[BaseModel], None]
 
@@ -48,7 +54,10 @@ def main() -> int:
 
     result = run(request, tell, stop)
     tell(result)
-    return 0 if isinstance(result, Done) else 1
+    if not isinstance(result, Done):
+        logging.shutdown()
+        os._exit(1)  # threads that still send are not waited for
+    return 0
 
 
 def run(request: Request, tell: Tell, stop: Event) -> Result:
@@ -60,10 +69,15 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
         tell(Moved(phase=progress.phase, fraction=progress.fraction, message=progress.message))
 
     try:
-        out = request.scratch / "out"
-        entry = resolve_name(request.entry)
-        entry(request, out, _scaled(report))
-        key = publish(request, out, open_store(request.store_url), report)
+        out = out_of(request.scratch)
+        made = is_complete(out)  # by a runner that died on the way into the store
+        prefix = objects_of(request.job_id, request.epoch)
+        store, links = open_store(request.store_url), request.scratch / "finished"
+        with Uploads(store, prefix, links, resume=made) as uploads:
+            if not made:
+                entry = resolve_name(request.entry)
+                entry(request, out, _scaled(report), uploads.add)
+            key = uploads.publish(out, report)
         track(request, out, report, tell)
         return Done(manifest_key=key)
     except Cancelled:
@@ -72,28 +86,6 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
         traceback.print_exc()
         named = name_error(error)
         return Failed(code=named.code, message=named.message, remedy=named.remedy)
-
-
-def publish(request: Request, out: Path, store: ObjectStore, report: Report) -> str:
-    """Put every file below `out` into the store, the manifest last; the manifest's key.
-
-    Raises:
-        StoreError, DiskFull: the store does not take it.
-        Cancelled: from `report`, between two files.
-    """
-    prefix = objects_of(request.job_id, request.epoch)
-    names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
-    names.remove(MANIFEST)
-    sizes = [(out / name).stat().st_size for name in names]
-    total, done = sum(sizes) or 1, 0
-    for name, size in zip(names, sizes, strict=True):
-        share = RUN_SHARE + (1 - RUN_SHARE) * done / total
-        report(Progress("publishing", share, f"storing {name}"))
-        store.put_file(f"{prefix}/{name}", out / name)
-        done += size
-    report(Progress("publishing", 1.0, f"storing {MANIFEST}"))
-    store.put_file(f"{prefix}/{MANIFEST}", out / MANIFEST)
-    return f"{prefix}/{MANIFEST}"
 
 
 def name_error(error: Exception) -> SecateurError:

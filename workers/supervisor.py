@@ -23,7 +23,7 @@ from core.settings import Settings
 from core.store.base import ObjectStore
 from workers import scratch
 from workers.child import Child
-from workers.protocol import Done, Failed, Request, Result
+from workers.protocol import Done, Failed, Request, Result, is_complete, out_of
 from workers.tracking import target_for
 from workers.watch import Watch
 
@@ -34,6 +34,7 @@ ENTRY_VARIABLE = "SECATEUR_RUNNER_ENTRY"
 """For tests of the life of jobs: names another function for the runner to call."""
 
 _CANDIDATES = 16  # queued jobs to try when other workers claim at the same moment
+_MORE_RUNNERS = 2  # in one attempt; they only store what the first one made
 _RETRY_SECONDS = 1.0
 
 
@@ -95,18 +96,46 @@ class Supervisor:
         return self._insist(lambda: self._requeue(claim, death))
 
     def _run(self, claim: Claim) -> tuple[Result | None, str]:
-        """The runner's last word, and how it died where that is all there is to say."""
+        """The runner's last word, and how it died where that is all there is to say.
+
+        One that dies with its result complete is followed by another, which only stores it.
+        """
         base = scratch.base(self.settings.work_dir)
         with scratch.scratch(base, f"{claim.job_id}-{claim.epoch}-{os.getpid()}") as folder:
-            child = Child(self._request(claim, folder))
-            try:
-                watch = Watch(claim, child, self.jobs, self.settings, self.now, self.stopping)
-                result = watch.until_end()
-            finally:
-                child.close()
+            result, death = self._run_once(claim, folder)
+            for _ in range(_MORE_RUNNERS):
+                if result or not is_complete(out_of(folder)) or not self._may_go_on(claim, death):
+                    break
+                result, death = self._run_once(claim, folder)
+        return result, death
+
+    def _run_once(self, claim: Claim, folder: Path) -> tuple[Result | None, str]:
+        child = Child(self._request(claim, folder))
+        try:
+            watch = Watch(claim, child, self.jobs, self.settings, self.now, self.stopping)
+            result = watch.until_end()
+        finally:
+            child.close()
         if not isinstance(result, Done) and child.last_words:
             logger.warning("%s: last words:\n%s", claim.job_id, "\n".join(child.last_words))
         return result, _death(child)
+
+    def _may_go_on(self, claim: Claim, death: str) -> bool:
+        """Whether the job still wants its result; says in its history why it takes longer.
+
+        Raises:
+            LeaseLost: the job was taken back.
+        """
+        told = f"{death}; its result is complete and goes on its way into the store"
+        logger.warning("%s: %s", claim.job_id, told)
+        try:
+            if self.jobs.held_state(claim.job_id, claim.epoch) is State.RUNNING:
+                self.jobs.log(claim.job_id, claim.epoch, told, self.now(), level="warning")
+                return not self.stopping()
+        except StoreUnavailable as error:
+            logger.warning("%s: %s", claim.job_id, error)
+            return not self.stopping()
+        return False
 
     def _request(self, claim: Claim, folder: Path) -> Request:
         settings = self.settings

@@ -6,6 +6,7 @@ names, order, shapes, dtypes, metadata and shard map are the input's by construc
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from core.errors import BrokenCheckpoint
 from core.models.intake import Intake
+from core.progress import Finished, keep_quiet
 
 MAX_HEADER_BYTES = 100_000_000
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -145,14 +147,27 @@ def _read_header(path: Path, shard: Path) -> dict[str, TensorPlace]:
 
 
 class CheckpointWriter:
-    """A folder that begins as a byte-for-byte copy and receives pruned matrices one by one."""
+    """A folder that begins as a byte-for-byte copy and receives pruned matrices one by one.
 
-    def __init__(self, source: Checkpoint, out: Path) -> None:
-        self._source, self._out = source, out
+    With `to_come`, the names of all tensors that will be replaced, as often as each comes, `finished`
+    is told of every shard once the last of its tensors has come; of one that awaits none, at once.
+    """
+
+    def __init__(
+        self,
+        source: Checkpoint,
+        out: Path,
+        to_come: Iterable[str] | None = None,
+        finished: Finished = keep_quiet,
+    ) -> None:
+        self._source, self._out, self._finished = source, out, finished
         source.fetch_all()
         for file in (*source.intake.weights, *source.intake.auxiliary):
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.intake.folder / file, out / file)
+        self._awaited = None if to_come is None else Counter(map(self._shard_of, to_come))
+        for shard in source.intake.weights:
+            self._tell_if_final(shard)
 
     def replace(self, name: str, tensor: Tensor, rows: tuple[int, int] | None = None) -> None:
         """Overwrite `name`, or some rows of it, in the dtype it is saved in.
@@ -163,9 +178,21 @@ class CheckpointWriter:
         if tuple(tensor.shape) != place.shape or not tensor.is_floating_point():
             raise ValueError(f"{name}: {tensor.dtype} {list(tensor.shape)} does not fit {place}")
         raw = tensor.detach().to("cpu", DTYPES[place.dtype]).contiguous().view(torch.uint8).numpy()
+        if self._awaited is not None and not self._awaited[place.shard]:
+            raise ValueError(f"{name} comes after {place.shard} was said to be finished")
         with (self._out / place.shard).open("r+b") as stream:
             stream.seek(place.begin)
             stream.write(raw.tobytes())
+        if self._awaited is not None:
+            self._awaited[place.shard] -= 1
+            self._tell_if_final(place.shard)
+
+    def _shard_of(self, name: str) -> Path:
+        return self._source.places[name].shard
+
+    def _tell_if_final(self, shard: Path) -> None:
+        if self._awaited is not None and not self._awaited[shard]:
+            self._finished(f"{self._out.name}/{shard.as_posix()}", self._out / shard)
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

@@ -7,35 +7,43 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 from core.errors import OutOfMemory
-from core.progress import PHASES, Progress, Report
+from core.progress import PHASES, Finished, Progress, Report, keep_quiet
 from core.store import manifest
 from workers.protocol import Request
 
 
-def work(request: Request, out: Path, report: Report) -> None:
-    """The runner's entry. `seconds`: how long; `fate`: what happens half-way."""
+def work(request: Request, out: Path, report: Report, finished: Finished = keep_quiet) -> None:
+    """The runner's entry. `seconds`: how long; `fate`: what happens half-way.
+
+    `bytes`: how many the one shard has, which is finished before the time begins to pass.
+    """
     wishes = request.spec.metadata
     seconds = float(wishes.get("seconds", "0.2"))
     steps = 20
+    partial = out.with_name("partial")
+    (partial / "model").mkdir(parents=True)
+    shard = partial / "model" / "weights.bin"
+    shard.write_bytes(Random(0).randbytes(int(wishes.get("bytes", "1000"))))
+    finished("model/weights.bin", shard)
     for step in range(steps):
         phase = PHASES[step * 4 // steps]
         report(Progress(phase, step / steps, f"step {step}"))
         if step == steps // 2:
             FATES[wishes.get("fate", "none")](request)
         time.sleep(seconds / steps)
-    (out / "model").mkdir(parents=True)
-    (out / "model" / "weights.bin").write_bytes(bytes(1000))
-    (out / "epoch.txt").write_text(f"{request.epoch}\n")
+    (partial / "epoch.txt").write_text(f"{request.epoch}\n")
     made = manifest.build(
-        out,
+        partial,
         spec=request.spec.model_dump(mode="json"),
         revision="stand-in",
         versions={},
         seeds={},
     )
-    manifest.write(made, out)
+    manifest.write(made, partial)
+    partial.rename(out)
 
 
 def _none(_: Request) -> None:

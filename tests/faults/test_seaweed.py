@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
@@ -58,7 +59,7 @@ class TestEncryption:
         "options", [{"sse": "AES256"}, {"sse": "aws:kms", "sse_kms_key": "0a1b2c3d"}]
     )
     def test_is_done_and_looked_at(
-        self, store: S3Store, tmp_path: Path, options: dict[str, str]
+        self, store: S3Store, tmp_path: Path, options: dict[str, Any]
     ) -> None:
         (source := tmp_path / "large").write_bytes(LARGE)
         secret = S3Store(replace(store.options, **options))

@@ -47,7 +47,15 @@ def run(source: Path, out: Path, method: Method, **changes: Any) -> Report:
         }
         | changes
     )  # fmt: skip
-    execute(spec, out, RunOptions(device="cpu", threads=1), ignore)
+    told: dict[str, bytes] = {}
+
+    def finished(name: str, path: Path) -> None:
+        assert name not in told
+        told[name] = path.read_bytes()
+
+    execute(spec, out, RunOptions(device="cpu", threads=1, finished=finished), ignore)
+    # Whoever stores shards early must have stored what a manifest will name.
+    assert told == {f"model/{p.name}": p.read_bytes() for p in out.glob("model/*.safetensors")}
     return Report.model_validate_json((out / "report" / "report.json").read_bytes())
 
 

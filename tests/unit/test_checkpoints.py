@@ -218,6 +218,40 @@ def test_only_replaced_bytes_differ(tmp_path: Path, shards: int, dtype: torch.dt
     assert load(again, CPU).parameters == load(checkpoint, CPU).parameters
 
 
+def test_a_shard_is_finished_with_the_last_tensor_it_awaits(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(take_in(tiny_llada(tmp_path / "in", shards=3)))
+    shards = [shard.as_posix() for shard in checkpoint.intake.weights]
+    of_shard = {s: [n for n, p in checkpoint.places.items() if p.shard == Path(s)] for s in shards}
+    first, second = of_shard[shards[0]][:2], of_shard[shards[2]][:1]
+    told: list[tuple[str, bytes]] = []
+    (out := tmp_path / "model").mkdir()
+    writer = CheckpointWriter(
+        checkpoint,
+        out,
+        [*first, *second],
+        lambda name, path: told.append((name, path.read_bytes())),
+    )
+    assert [name for name, _ in told] == [f"model/{shards[1]}"]
+    for name in [first[0], *second, first[1]]:
+        writer.replace(name, torch.zeros(checkpoint.places[name].shape))
+    assert [name for name, _ in told[1:]] == [f"model/{shards[2]}", f"model/{shards[0]}"]
+    assert all(data == (tmp_path / name).read_bytes() for name, data in told)
+    with pytest.raises(ValueError, match="was said to be finished"):
+        writer.replace(first[0], torch.ones(checkpoint.places[first[0]].shape))
+
+
+def test_rows_of_one_tensor_are_awaited_one_by_one(tiny_model: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(take_in(tiny_model))
+    told: list[str] = []
+    (out := tmp_path / "out").mkdir()
+    writer = CheckpointWriter(checkpoint, out, [Q, Q], lambda name, _: told.append(name))
+    half = torch.zeros(16, 32)
+    writer.replace(Q, half, (0, 16))
+    assert told == []
+    writer.replace(Q, half, (16, 32))
+    assert told == ["out/model.safetensors"]
+
+
 def test_pruning_in_place_leaves_the_source_file_alone(tiny_model: Path) -> None:
     before = (tiny_model / "model.safetensors").read_bytes()
     decoder = read(tiny_model)

@@ -10,25 +10,11 @@ import pytest
 from pydantic import BaseModel
 
 from core.errors import BadRequest, DiskFull, OutOfMemory, SecateurError
-from core.progress import ignore
 from core.spec import parse_spec
-from core.store.local import LocalStore
 from tests.faults.farm import clean_environment
 from workers.protocol import Done, Failed, Moved, Request, Stopped
-from workers.runner import name_error, publish, run
+from workers.runner import name_error, run
 from workers.scratch import remove_leftovers, scratch
-
-
-class RecordingStore(LocalStore):
-    """A real store that remembers the order of what it was given."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.order: list[str] = []
-
-    def put_file(self, key: str, source: Path) -> None:
-        super().put_file(key, source)
-        self.order.append(key)
 
 
 def request_for(folder: Path, **metadata: str) -> Request:
@@ -40,20 +26,6 @@ def request_for(folder: Path, **metadata: str) -> Request:
         scratch=folder / "scratch", device="cpu", threads=None, memory_budget=None,
         model_roots=(),
     )  # fmt: skip
-
-
-def test_the_manifest_is_published_last(tmp_path: Path) -> None:
-    request = request_for(tmp_path)
-    out = tmp_path / "out"
-    for name in ("model/a", "zzz", "manifest.json", "report/report.json"):
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(name)
-    store = RecordingStore(tmp_path / "store")
-    assert publish(request, out, store, ignore) == "jobs/job_a/3/manifest.json"
-    assert store.order[-1] == "jobs/job_a/3/manifest.json"
-    assert sorted(store.order[:-1]) == [
-        "jobs/job_a/3/model/a", "jobs/job_a/3/report/report.json", "jobs/job_a/3/zzz",
-    ]  # fmt: skip
 
 
 def test_progress_only_grows_and_ends_in_publishing(tmp_path: Path) -> None:
@@ -71,7 +43,19 @@ def test_a_run_that_was_told_to_stop_publishes_nothing(tmp_path: Path) -> None:
     stop = Event()
     stop.set()
     assert run(request_for(tmp_path, seconds="0"), lambda _: None, stop) == Stopped()
-    assert not (tmp_path / "store").exists()
+    assert not list(tmp_path.glob("store/objects/**/manifest.json"))
+
+
+def test_a_result_that_is_complete_is_only_stored(tmp_path: Path) -> None:
+    """By a runner that follows one which died on the way into the store."""
+    request = request_for(tmp_path)
+    (out := request.scratch / "out").mkdir()
+    (out / "epoch.txt").write_text("of the first runner")
+    (out / "manifest.json").write_text("{}")
+    result = run(request, lambda _: None, Event())
+    assert result == Done(manifest_key="jobs/job_a/3/manifest.json")
+    stored = tmp_path / "store" / "objects" / "jobs" / "job_a" / "3"
+    assert (stored / "epoch.txt").read_text() == "of the first runner"
 
 
 def test_a_store_that_cannot_be_written_fails_by_name(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""A run's files on their way into the store: some while it still runs, the rest when it is done."""
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Final, Self
+
+from core.progress import Progress, Report
+from core.store.base import ObjectStore
+from core.store.manifest import MANIFEST
+
+logger = logging.getLogger(__name__)
+
+RUN_SHARE: Final = 0.95  # of a job's progress; the rest is the way into the store
+_LOOK_SECONDS: Final = 0.1  # how long a wish to stop may stay unseen
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    state: tuple[int, int, int]
+    """What the file was when it was handed over: the same file, unchanged, is not sent again."""
+    end: Future[None]
+
+
+class Uploads:
+    """Puts files below `prefix`, one at a time, in a thread of its own.
+
+    One at a time, because each is sent in several parts at once, and a put's memory is used once.
+    `links` is a folder on the disk of the run's output. Where an earlier process has begun to store
+    the same files, `resume` sends only what is missing.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: str, links: Path, *, resume: bool) -> None:
+        self._store, self._prefix, self._links, self._resume = store, prefix, links, resume
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="uploads")
+        self._sent: dict[str, _Sent] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Send nothing more; what is being sent is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def add(self, name: str, path: Path) -> None:
+        """Send a file that will not change any more; `path` may go away once this returns."""
+        link = self._links / str(len(self._sent))
+        try:
+            self._links.mkdir(parents=True, exist_ok=True)
+            link.hardlink_to(path)
+        except OSError as error:  # a file system without links: it has to wait for the end
+            logger.info("%s is stored at the end: %s", name, error)
+            return
+        self._sent[name] = self._begin(name, link, resume=self._resume)
+
+    def publish(self, out: Path, report: Report) -> str:
+        """Have every file below `out` in the store, the manifest last; the manifest's key.
+
+        Raises:
+            StoreError, DiskFull: the store does not take it.
+            Cancelled: from `report`, soon, whatever is being sent.
+        """
+        names = [p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()]
+        names = sorted(set(names) - {MANIFEST})
+        sizes = [(out / name).stat().st_size for name in names]
+        total, done = sum(sizes) or 1, 0
+        for number, (name, size) in enumerate(zip(names, sizes, strict=True), 1):
+            told = f"storing {name} ({number} of {len(names)})"
+            share = RUN_SHARE + (1 - RUN_SHARE) * done / total
+            self._settle(name, out, Progress("publishing", share, told), report)
+            done += size
+        self._settle(MANIFEST, out, Progress("publishing", 1.0, f"storing {MANIFEST}"), report)
+        return f"{self._prefix}/{MANIFEST}"
+
+    def _settle(self, name: str, out: Path, progress: Progress, report: Report) -> None:
+        """Wait until `name` is in the store; where an early try failed, once more."""
+        early = self._sent.get(name)
+        if early and early.state == _state(out / name):
+            self._await(early.end, progress, report)
+            error = early.end.exception()
+            if error is None:
+                return
+            logger.warning("%s: trying again: %s", name, error)
+        again = self._begin(name, out / name, resume=self._resume or early is not None)
+        self._await(again.end, progress, report)
+        again.end.result()
+
+    def _begin(self, name: str, path: Path, *, resume: bool) -> _Sent:
+        return _Sent(_state(path), self._pool.submit(self._put, name, path, resume))
+
+    def _put(self, name: str, path: Path, resume: bool) -> None:
+        began = monotonic()
+        self._store.put_file(f"{self._prefix}/{name}", path, resume=resume)
+        size = path.stat().st_size
+        logger.info("stored %s, %d bytes in %.1f s", name, size, monotonic() - began)
+
+    def _await(self, end: Future[None], progress: Progress, report: Report) -> None:
+        report(progress)
+        while wait([end], _LOOK_SECONDS).not_done:
+            report(progress)
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
