@@ -21,10 +21,15 @@ _LOOK_SECONDS: Final = 0.1  # how long a wish to stop may stay unseen
 
 
 def push_result(
-    request: Request, out: Path, report: Report, tell: Callable[[BaseModel], None]
+    request: Request,
+    out: Path,
+    report: Report,
+    tell: Callable[[BaseModel], None],
+    *,
+    resume: bool,
 ) -> None:
     """Push the result in `out` to where its spec wants it, and say in the job's history that it is
-    there, or why not.
+    there, or why not. `resume`: an earlier runner may have begun to.
 
     Raises:
         Cancelled: from `report`, soon, whatever is being sent.
@@ -34,7 +39,7 @@ def push_result(
         return
     try:
         allowed = Allowed(request.push_destinations, request.store_url)
-        pushed = _push(out, permitted(destination, allowed), report)
+        pushed = _push(out, permitted(destination, allowed), report, resume=resume)
     except Cancelled:
         raise
     except SecateurError as error:
@@ -48,7 +53,7 @@ def push_result(
         tell(_success(destination, pushed))
 
 
-def _push(out: Path, place: HubModel | Bucket, report: Report) -> Pushed:
+def _push(out: Path, place: HubModel | Bucket, report: Report, *, resume: bool) -> Pushed:
     """Push in a thread, which is left behind where `report` raises: sending has no other end."""
     from core.destinations.push import Wishes, push  # noqa: PLC0415 - only where one is wanted
     from core.result import Result  # noqa: PLC0415
@@ -62,7 +67,7 @@ def _push(out: Path, place: HubModel | Bucket, report: Report) -> Pushed:
     report(Progress("publishing", 1.0, told))
     pool = ThreadPoolExecutor(1, thread_name_prefix="push")
     try:
-        end = pool.submit(push, Result.open(out), place, Wishes(), hear)
+        end = pool.submit(push, Result.open(out), place, Wishes(resume=resume), hear)
         while wait([end], _LOOK_SECONDS).not_done:
             report(Progress("publishing", 1.0, told))
         return end.result()

@@ -79,7 +79,7 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
                 entry = resolve_name(request.entry)
                 entry(request, out, _scaled(report), uploads.add)
             key = uploads.publish(out, report)
-        push_result(request, out, report, tell)
+        push_result(request, out, report, tell, resume=made)
         track(request, out, report, tell)
         return Done(manifest_key=key)
     except Cancelled:

@@ -8,8 +8,16 @@ from core.errors import ArtifactNotFound, CorruptObject, OutputExists, PushError
 from core.store.s3 import S3Store
 
 
-def push(place: Bucket, files: Sequence[Outgoing], tell: Tell, *, replace: bool = False) -> Pushed:
-    """Put `files` below `place`. Those that are there with the same SHA-256 are not sent again.
+def push(
+    place: Bucket,
+    files: Sequence[Outgoing],
+    tell: Tell,
+    *,
+    replace: bool = False,
+    resume: bool = False,
+) -> Pushed:
+    """Put `files` below `place`. Those that are there with the same SHA-256 are not sent again, nor,
+    with `resume`, the parts that an earlier push left of them.
 
     Raises:
         OutputExists: a file is there with other bytes, and `replace` was not asked for.
@@ -22,7 +30,7 @@ def push(place: Bucket, files: Sequence[Outgoing], tell: Tell, *, replace: bool 
         advance = meter(missing, tell)
         for file in missing:
             advance(file)
-            store.put_file(file.name, file.path)
+            store.put_file(file.name, file.path, resume=resume)
         for file in files:
             if store.recorded(file.name) != (file.bytes, file.sha256):
                 raise CorruptObject(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,12 +13,15 @@ import pytest
 from pydantic import BaseModel
 
 import core.destinations
+from core.result import Result
 from core.spec import parse_spec
 from core.store.s3 import S3Store
-from core.store.s3_options import S3Options
+from core.store.s3_options import MIN_PART, S3Options
 from tests.buckets import new_bucket
+from tests.faults.farm import clean_environment, wait_for
 from tests.faulty_proxy import Fault, faulty_proxy
 from tests.hub_uploads import UploadHub, uploads
+from tests.results import write_result
 from workers.protocol import Done, Moved, Remark, Request, Stopped
 from workers.runner import run
 
@@ -158,3 +162,35 @@ def test_a_job_that_is_cancelled_while_it_pushes_stops_at_once(
         assert time.monotonic() - began < 3
     assert (tmp_path / "store" / "objects" / "jobs" / "job_p" / "1" / "manifest.json").is_file()
     assert not [line for line in told if isinstance(line, Remark)]
+
+
+def test_a_runner_killed_while_it_pushes_is_followed_by_one_that_goes_on(
+    tmp_path: Path, bucket: S3Options, s3: str
+) -> None:
+    with faulty_proxy(s3) as proxy:
+        # One part after the other, of which the third never gets through.
+        shard = f"PUT /{bucket.bucket}/a/model/model-00001"
+        proxy.fault = Fault("hold", shard, times=99, skip=2)
+        place = reached(bucket, proxy.url) + f"&part_size={MIN_PART}&threads=1"
+        request = request_for(tmp_path, f"s3://{bucket.bucket}/a", place)
+        write_result(request.scratch / "out", weights=2 * MIN_PART + 1000)
+
+        def parts() -> int:
+            return sum(line.startswith(shard) for line in proxy.seen)
+
+        request = request.model_copy(update={"supervisor": os.getpid()})
+        command = [sys.executable, "-m", "workers.runner"]
+        with subprocess.Popen(command, env=clean_environment(), stdin=subprocess.PIPE) as runner:
+            assert runner.stdin is not None
+            runner.stdin.write(request.model_dump_json().encode())
+            runner.stdin.close()
+            wait_for(lambda: parts() == 3, "the third part")
+            runner.kill()
+        proxy.fault = None
+        request = request.model_copy(update={"supervisor": os.getppid()})
+        assert remark_of(request).level == "info"
+        assert parts() == 3 + 1
+    store = S3Store(bucket)
+    assert list(store.uploads("")) == []
+    for file in Result.open(request.scratch / "out").manifest.files:
+        assert store.recorded(f"a/{file.name}") == (file.bytes, file.sha256)
