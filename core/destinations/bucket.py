@@ -1,10 +1,12 @@
 """A result into a bucket: verified there, never overwriting other bytes unless told to."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from core.destinations.outgoing import Outgoing, Pushed, Tell, meter
 from core.destinations.places import Bucket
 from core.errors import ArtifactNotFound, CorruptObject, OutputExists, PushError, StoreError
+from core.store.manifest import MANIFEST
 from core.store.s3 import S3Store
 
 
@@ -43,6 +45,20 @@ def push(
     sent = tuple(file.name for file in missing)
     kept = tuple(file.name for file in files if file.name not in sent)
     return Pushed(str(place), None, sent, kept, sum(file.bytes for file in missing))
+
+
+def look(place: Bucket) -> None:
+    """Ask for what a push asks for first, without the patience of one.
+
+    Raises:
+        StoreError: the bucket is not there, does not answer, or not to these credentials.
+    """
+    try:
+        S3Store(dataclasses.replace(place.options, attempts=2, timeout=3.0)).recorded(MANIFEST)
+    except ArtifactNotFound:
+        return
+    except StoreError as error:
+        raise _elsewhere(error) from error
 
 
 def _holds(store: S3Store, file: Outgoing, *, replace: bool) -> bool:
