@@ -13,6 +13,7 @@ from api.access import Access
 from api.dependencies import Resources
 from api.doorbell import Doorbell
 from api.guards import Guard
+from core.destinations.allowed import Allowed as Destinations
 from core.errors import BadRequest
 from core.jobs.database import Database
 from core.jobs.keys import KeyStore
@@ -43,12 +44,14 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     """
     url = _configured("SECATEUR_DATABASE_URL", settings.database_url)
     database = Database(url)
+    store_url = _configured("SECATEUR_STORE_URL", settings.store_url)
     resources = Resources(
         jobs=JobStore(database),
-        store=open_store(_configured("SECATEUR_STORE_URL", settings.store_url)),
+        store=open_store(store_url),
         doorbell=Doorbell(_configured("SECATEUR_BROKER_URL", settings.broker_url)),
         clock=lambda: datetime.now(UTC),
         allowed=Allowed(settings.model_roots, settings.source_buckets),
+        destinations=Destinations(settings.push_destinations, store_url),
     )
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from api.auth import caller_of
 from api.doorbell import Doorbell
+from core.destinations.allowed import Allowed as Pushable
 from core.errors import InvalidSpec, JobNotFound
 from core.jobs.store import JobStore
 from core.sources import Allowed
@@ -30,6 +31,8 @@ class Resources:
     clock: Callable[[], datetime]
     allowed: Allowed
     """Where file:// and s3:// sources may lie."""
+    destinations: Pushable
+    """Where results may be pushed."""
 
 
 async def _resources(request: Request) -> Resources:
@@ -57,6 +60,10 @@ async def _now(held: Held) -> datetime:
 
 async def _sources(held: Held) -> Allowed:
     return held.allowed
+
+
+async def _destinations(held: Held) -> Pushable:
+    return held.destinations
 
 
 def _tenant(request: Request) -> str:
@@ -96,5 +103,6 @@ Store = Annotated[ObjectStore, Depends(_store)]
 Bell = Annotated[Doorbell, Depends(_doorbell)]
 Now = Annotated[datetime, Depends(_now)]
 Sources = Annotated[Allowed, Depends(_sources)]
+Destinations = Annotated[Pushable, Depends(_destinations)]
 Tenant = Annotated[str, Depends(_tenant)]
 JobId = Annotated[str, Depends(_job_id)]

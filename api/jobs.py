@@ -9,7 +9,16 @@ from api import openapi
 from api.answers import tagged
 from api.auth import READS, REFUSALS, WRITES, caller_of
 from api.bodies import PostedObject
-from api.dependencies import Bell, JobId, Jobs, Now, Sources, Tenant, known_query_only
+from api.dependencies import (
+    Bell,
+    Destinations,
+    JobId,
+    Jobs,
+    Now,
+    Sources,
+    Tenant,
+    known_query_only,
+)
 from api.problems import (
     BodyTooLarge,
     CrossSite,
@@ -17,7 +26,9 @@ from api.problems import (
     UnsupportedMediaType,
     documented,
 )
+from core.destinations.allowed import permitted
 from core.errors import (
+    DestinationRefused,
     InvalidSpec,
     JobNotFound,
     ModelNotFound,
@@ -59,6 +70,7 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
             InvalidSpec,
             NotAvailable,
             SourceRefused,
+            DestinationRefused,
             ModelNotFound,
             MalformedBody,
             BodyTooLarge,
@@ -78,6 +90,7 @@ def submit_job(
     now: Now,
     bell: Bell,
     sources: Sources,
+    destinations: Destinations,
     background: BackgroundTasks,
     response: Response,
     dry_run: Annotated[bool, Query(description="not available in this version")] = False,
@@ -96,6 +109,8 @@ def submit_job(
     # Refused now rather than by a worker later: names no example has, places not allowed.
     model_source(spec.model.source, sources)
     text_source(spec.calibration.source, sources)
+    if spec.output.push is not None:
+        permitted(spec.output.push, destinations)
     job = jobs.create(tenant, spec, now)
     background.add_task(bell.ring, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"

@@ -5,6 +5,7 @@ SecateurError
 │   ├── InvalidSpec          a field is missing, unknown or out of bounds
 │   ├── NotAvailable         a valid request for something this version lacks
 │   ├── SourceRefused        a model or text source outside the allowed places
+│   ├── DestinationRefused   a push to where the operator allows none
 │   └── KeysNeeded           other machines may reach a server only once it has keys
 ├── AccessDenied             who asks may not have it                            exit 5
 │   ├── KeyMissing
@@ -97,6 +98,10 @@ class NotAvailable(BadRequest):
 
 class SourceRefused(BadRequest):
     code = "source-refused"
+
+
+class DestinationRefused(BadRequest):
+    code = "destination-refused"
 
 
 class KeysNeeded(BadRequest):

@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from core.destinations.allowed import check_places as check_destinations
 from core.passwords import with_password
 from core.retention import Retention
 from core.settings_sources import FilesSource
@@ -47,6 +48,9 @@ Addresses = Annotated[Names, AfterValidator(_check_addresses)]
 Roots = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
 Buckets = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(split_places), AfterValidator(check_places)
+]
+Destinations = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(split_places), AfterValidator(check_destinations)
 ]
 
 
@@ -93,6 +97,12 @@ class Settings(BaseSettings):
         description="places below which s3:// models and texts may be read, such as"
         " s3://bucket/prefix?endpoint=http://host:port&region=eu-central-1, with whitespace or commas"
         " between them; credentials from the AWS_* variables",
+    )
+    push_destinations: Destinations = Field(
+        (),
+        description="places below which jobs may push their results: hf://org, hf://org/name or"
+        " s3://bucket/prefix?endpoint=http://host:port, with whitespace or commas between them;"
+        " credentials from HF_TOKEN, or the file HF_TOKEN_PATH names, and from the AWS_* variables",
     )
     device: str = Field("auto", description="cpu, cuda, cuda:N, or auto: CUDA where present")
     threads: int | None = Field(None, ge=1, description="CPU threads of a run; all cores if unset")

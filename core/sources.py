@@ -4,6 +4,7 @@ Free of torch and of any download, so that the API can refuse a source before a 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ Roots = tuple[Path, ...] | None
 TEXTS = (".txt", ".jsonl", ".parquet", ".safetensors")
 """Names of objects that hold calibration text or tokens end in one of these."""
 
+PLAIN = "Leave out what follows '?'; write '?', '#' and '%' in a key as %3F, %23 and %25."
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{2,62}")
 HUB_DATASET = re.compile(
     r"hf://datasets/(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})"
@@ -144,23 +146,34 @@ def s3_source(source: str, allowed: Allowed) -> S3Source:
     Raises:
         SourceRefused: it lies in none of them, or is more than a bucket and a plain key.
     """
-    bucket, _, path = source.removeprefix("s3://").partition("/")
-    key = unquote(path).removesuffix("/")
-    plain = BUCKET.fullmatch(bucket) and (not path or is_plain(key))
-    if not plain or set(source) & set("?#"):
-        # An endpoint that whoever names the source could choose would lead anywhere.
-        raise SourceRefused(
-            f"{source} is not a plain s3://bucket/key.",
-            remedy="Leave out what follows '?'; write '?', '#' and '%' in a key as %3F, %23 and %25.",
-        )
-    around = [place for place in allowed.buckets if _is_below(bucket, key, place)]
-    if not around and allowed.roots is not None:
+    found = bucket_and_key(source)
+    if found is None:
+        raise SourceRefused(f"{source} is not a plain s3://bucket/key.", remedy=PLAIN)
+    bucket, key = found
+    place = narrowest(bucket, key, allowed.buckets)
+    if place is None and allowed.roots is not None:
         raise SourceRefused(
             f"{source} lies outside the buckets this server may read.",
             remedy="Ask its operator to add the bucket, or a folder of it, to SECATEUR_SOURCE_BUCKETS.",
         )
-    narrowest = max(around, key=lambda place: len(_folder(place)), default=f"s3://{bucket}")
-    return S3Source(bucket, key, narrowest)
+    return S3Source(bucket, key, place or f"s3://{bucket}")
+
+
+def bucket_and_key(url: str) -> tuple[str, str] | None:
+    """What `s3://bucket/key` names, the key without a slash at its end; None where `url` says more.
+
+    An endpoint that whoever names the bucket could choose would lead anywhere.
+    """
+    bucket, _, path = url.removeprefix("s3://").partition("/")
+    key = unquote(path).removesuffix("/")
+    plain = BUCKET.fullmatch(bucket) and (not path or is_plain(key))
+    return (bucket, key) if plain and not set(url) & set("?#") else None
+
+
+def narrowest(bucket: str, key: str, places: Iterable[str]) -> str | None:
+    """Of the places that a key of a bucket lies in, the one with the longest prefix."""
+    around = [place for place in places if _is_below(bucket, key, place)]
+    return max(around, key=lambda place: len(_folder(place)), default=None)
 
 
 def _is_below(bucket: str, key: str, place: str) -> bool:

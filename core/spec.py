@@ -15,6 +15,7 @@ from core.errors import InvalidSpec, NotAvailable
 from core.recipes import METHODS, Inputs, Method, Order, Recipe, SinkUse
 
 MODEL_SCHEMES = ("hf://", "s3://", "file:///", "example:")
+PUSH_SCHEMES = ("hf://", "s3://")
 
 
 NM = re.compile(r"([1-9]\d?):([1-9]\d?)")
@@ -88,6 +89,12 @@ class Output(Strict):
     dtype: Literal["keep", "float32", "bfloat16", "float16"] = "keep"
     packed: bool = False
     max_shard_bytes: Annotated[int, Field(ge=1_000_000, le=10**12)] = 2_000_000_000
+    push: Annotated[str, known_scheme(PUSH_SCHEMES), Field(max_length=512)] | None = Field(
+        None,
+        description="where a worker pushes the finished result: hf://org/name, hf://org/name@branch or"
+        " s3://bucket/prefix, below what the server's operator allows",
+        examples=["s3://models/pruned/kjv-dlm", "hf://org/kjv-dlm-pruned@half-sparse"],
+    )
 
 
 class Webhook(Strict):

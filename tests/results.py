@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from core.progress import Finished, keep_quiet
 from core.progress import Report as Tell
 from core.report.card import model_card
 from core.store import manifest
@@ -45,6 +46,6 @@ def write_result(
     return folder
 
 
-def work(request: Request, out: Path, report: Tell) -> None:
+def work(request: Request, out: Path, report: Tell, finished: Finished = keep_quiet) -> None:
     """A runner's entry that leaves such a result."""
     write_result(out)

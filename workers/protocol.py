@@ -32,6 +32,7 @@ class Request(_Message):
     memory_budget: int | None
     model_roots: tuple[Path, ...]
     source_buckets: tuple[str, ...] = ()
+    push_destinations: tuple[str, ...] = ()
     hub_cache: Path | None = None
     mlflow: Target | None = None
     """Where to log the result, once it is in the store."""
@@ -45,11 +46,12 @@ class Moved(_Message):
 
 
 class Remark(_Message):
-    """A line for the job's history."""
+    """A line for the job's history, and what a program may want to know of it."""
 
     kind: Literal["remark"] = "remark"
-    level: Literal["info", "warning"]
+    level: Literal["info", "warning", "error"]
     message: str
+    data: dict[str, str | None] = Field(default_factory=dict)
 
 
 class Done(_Message):

@@ -33,6 +33,7 @@ from workers.protocol import (
     is_complete,
     out_of,
 )
+from workers.pushing import push_result
 from workers.tracking import track
 from workers.uploads import RUN_SHARE, Uploads
 
@@ -78,6 +79,7 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
                 entry = resolve_name(request.entry)
                 entry(request, out, _scaled(report), uploads.add)
             key = uploads.publish(out, report)
+        push_result(request, out, report, tell, resume=made)
         track(request, out, report, tell)
         return Done(manifest_key=key)
     except Cancelled:

@@ -152,6 +152,7 @@ class Supervisor:
             memory_budget=settings.memory_budget,
             model_roots=settings.model_roots,
             source_buckets=settings.source_buckets,
+            push_destinations=settings.push_destinations,
             hub_cache=settings.hub_cache,
             mlflow=target_for(settings, self.store_url, objects_of(claim.job_id, claim.epoch)),
         )

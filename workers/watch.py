@@ -101,7 +101,9 @@ class Watch:
     def _remark(self, line: Remark) -> None:
         job_id, epoch = self._claim.job_id, self._claim.epoch
         try:
-            self._jobs.log(job_id, epoch, line.message, self._now(), level=line.level)
+            self._jobs.log(
+                job_id, epoch, line.message, self._now(), level=line.level, data=line.data
+            )
         except StoreUnavailable as error:
             logger.warning("%s: %s; could not be written: %s", job_id, line.message, error)
 

@@ -1,15 +1,25 @@
 """A result into a bucket: verified there, never overwriting other bytes unless told to."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from core.destinations.outgoing import Outgoing, Pushed, Tell, meter
 from core.destinations.places import Bucket
 from core.errors import ArtifactNotFound, CorruptObject, OutputExists, PushError, StoreError
+from core.store.manifest import MANIFEST
 from core.store.s3 import S3Store
 
 
-def push(place: Bucket, files: Sequence[Outgoing], tell: Tell, *, replace: bool = False) -> Pushed:
-    """Put `files` below `place`. Those that are there with the same SHA-256 are not sent again.
+def push(
+    place: Bucket,
+    files: Sequence[Outgoing],
+    tell: Tell,
+    *,
+    replace: bool = False,
+    resume: bool = False,
+) -> Pushed:
+    """Put `files` below `place`. Those that are there with the same SHA-256 are not sent again, nor,
+    with `resume`, the parts that an earlier push left of them.
 
     Raises:
         OutputExists: a file is there with other bytes, and `replace` was not asked for.
@@ -22,7 +32,7 @@ def push(place: Bucket, files: Sequence[Outgoing], tell: Tell, *, replace: bool 
         advance = meter(missing, tell)
         for file in missing:
             advance(file)
-            store.put_file(file.name, file.path)
+            store.put_file(file.name, file.path, resume=resume)
         for file in files:
             if store.recorded(file.name) != (file.bytes, file.sha256):
                 raise CorruptObject(
@@ -35,6 +45,20 @@ def push(place: Bucket, files: Sequence[Outgoing], tell: Tell, *, replace: bool 
     sent = tuple(file.name for file in missing)
     kept = tuple(file.name for file in files if file.name not in sent)
     return Pushed(str(place), None, sent, kept, sum(file.bytes for file in missing))
+
+
+def look(place: Bucket) -> None:
+    """Ask for what a push asks for first, without the patience of one.
+
+    Raises:
+        StoreError: the bucket is not there, does not answer, or not to these credentials.
+    """
+    try:
+        S3Store(dataclasses.replace(place.options, attempts=2, timeout=3.0)).recorded(MANIFEST)
+    except ArtifactNotFound:
+        return
+    except StoreError as error:
+        raise _elsewhere(error) from error
 
 
 def _holds(store: S3Store, file: Outgoing, *, replace: bool) -> bool:

@@ -16,6 +16,8 @@ class Wishes:
     private: bool = False
     message: str | None = None
     replace: bool = False
+    resume: bool = False
+    """Whether an earlier push of this result was killed, and may have left parts in a bucket."""
 
 
 def push(result: Result, place: HubModel | Bucket, wishes: Wishes, tell: Tell) -> Pushed:
@@ -32,7 +34,7 @@ def push(result: Result, place: HubModel | Bucket, wishes: Wishes, tell: Tell) -
     if isinstance(place, Bucket):
         from core.destinations import bucket  # noqa: PLC0415 - boto3 takes a second to load
 
-        return bucket.push(place, files, tell, replace=wishes.replace)
+        return bucket.push(place, files, tell, replace=wishes.replace, resume=wishes.resume)
     try:
         from core.destinations import hub  # noqa: PLC0415 - only where it is asked for
     except ImportError:

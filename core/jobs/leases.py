@@ -4,6 +4,7 @@ A claim raises the row's epoch. Every later write of that worker says `WHERE epo
 no row means that the job was taken back meanwhile, and the worker must drop what it has.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -129,11 +130,12 @@ class WorkerSide:
         now: datetime,
         *,
         level: events.Level = "info",
+        data: Mapping[str, Any] | None = None,
     ) -> None:
         """Add a line to the job's history."""
         with self._database.write() as session:
             record = _owned(session, job_id, epoch)
-            events.append(session, record, now, "log", message, level=level)
+            events.append(session, record, now, "log", message, level=level, data=dict(data or {}))
 
     def succeed(self, job_id: str, epoch: int, manifest_key: str, now: datetime) -> State:
         """Name the manifest, whose objects must all be in the store: the job has its result.

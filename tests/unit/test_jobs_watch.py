@@ -98,10 +98,12 @@ def test_events_are_few_but_every_phase_has_its_first_and_last(jobs: JobStore) -
 
 def test_a_remark_becomes_a_line_of_the_history(jobs: JobStore) -> None:
     claim, done = claim_of(jobs), Done(manifest_key="key")
-    remark = Remark(level="warning", message="not logged")
+    remark = Remark(level="error", message="not pushed", data={"code": "push-refused"})
     assert watch(jobs, claim, ScriptedChild([[*burst(4, 1), remark], [done]])) == done
     (found,) = (e for e in jobs.events("default", claim.job_id, limit=99).data if e.type == "log")
-    assert (found.level, found.message) == ("warning", "not logged")
+    assert (found.level, found.message, found.data) == (
+        "error", "not pushed", {"code": "push-refused"},
+    )  # fmt: skip
 
 
 def test_a_cancelled_job_s_child_is_asked_and_then_killed(jobs: JobStore) -> None:

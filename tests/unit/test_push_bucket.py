@@ -8,9 +8,11 @@ from core.destinations.places import Bucket, parse_destination
 from core.destinations.push import Wishes, push
 from core.errors import BadRequest, OutputExists, StoreUnavailable
 from core.result import Result
+from core.settings import Settings
 from core.store.manifest import MANIFEST
 from core.store.s3 import S3Store
 from core.store.s3_options import S3Options
+from secateur.cli._checkup import Finding, checkup
 from tests.buckets import new_bucket
 from tests.commands import run
 from tests.hub_uploads import uploads
@@ -124,3 +126,25 @@ def test_the_command_pushes_a_folder_and_a_job(
         refused = run(capsys, *arguments, "--what", "all")
         assert refused.status == BadRequest.exit_status
         assert "model alone" in refused.err
+
+
+def test_the_doctor_looks_at_what_jobs_may_push_to(
+    bucket: S3Options, s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    places = [f"s3://{name}?endpoint={s3}" for name in (bucket.bucket, "no-such-bucket")]
+
+    def findings() -> list[Finding]:
+        settings = Settings.model_validate({"push_destinations": [*places, "hf://org"]})
+        found = checkup(settings, "http://127.0.0.1:1")
+        return [each for each in found if each.name == "push destination"]
+
+    ok, broken, hub = findings()
+    assert (ok.status, ok.detail) == ("ok", places[0])
+    assert (broken.status, "Create the bucket" in broken.remedy) == ("broken", True)
+    assert "SECATEUR_STORE_URL" not in broken.remedy
+    assert (hub.status, "HF_TOKEN_PATH" in hub.remedy) == ("missing", True)
+    (tmp_path / "token").write_text("hf_secret")
+    assert (findings()[2].status, findings()[2].detail) == ("ok", "hf://org")
+    assert list(S3Store(bucket).list("")) == []
