@@ -175,7 +175,8 @@ def _named_exhaustion(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(
-                f"no space left on the device of {out}.", remedy="Free space, or write elsewhere."
+                f"no space left on the device of {out}.",
+                remedy="Free space, or work elsewhere: SECATEUR_WORK_DIR of a worker, --out of a command.",
             ) from error
         raise
     except (MemoryError, torch.OutOfMemoryError) as error:

@@ -127,7 +127,8 @@ class Beside:
                 with self._no_fork:
                     self._reaper.scan(datetime.now(UTC), monotonic())
                 self._listen()
-                # Database and broker have answered: as much as a health check can ask for.
+                # Also where database or broker did not answer: a worker outlives their absence, and
+                # must not be killed for it together with its run.
                 if self._alive:
                     self._alive.touch()
             except Exception:  # the thread must outlive whatever one scan meets

@@ -7,6 +7,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from core.errors import BadRequest
 from core.jobs.database import Database
 
 
@@ -17,6 +18,7 @@ def migrate(url: str) -> None:
 
     Raises:
         StoreUnavailable: the database cannot be reached or written.
+        BadRequest: a newer version has migrated it.
     """
     config = Config()
     folder = str(Path(__file__).parent / "migrations")
@@ -33,6 +35,12 @@ def migrate(url: str) -> None:
 
 
 def _is_current(database: Database, config: Config) -> bool:
-    head = ScriptDirectory.from_config(config).get_current_head()
+    scripts = ScriptDirectory.from_config(config)
     with database.read() as session:
-        return MigrationContext.configure(session.connection()).get_current_revision() == head
+        found = MigrationContext.configure(session.connection()).get_current_revision()
+    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        raise BadRequest(
+            f"the database has schema {found}, which this version of Secateur does not know.",
+            remedy="Run the version that migrated it, or restore the backup from before the upgrade.",
+        )
+    return found == scripts.get_current_head()

@@ -199,7 +199,7 @@ class LocalStore:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(
                     f"no room left in the store at {self.root} ({error.strerror}).",
-                    remedy="Free space there, delete jobs, or set SECATEUR_STORE_URL to a larger place.",
+                    remedy="Free space there, or let old results go: SECATEUR_RETENTION and `secateur gc`.",
                 ) from error
             raise self._unavailable(verb, error.strerror or str(error)) from error
 

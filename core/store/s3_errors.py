@@ -20,6 +20,7 @@ from core.errors import ArtifactNotFound, CorruptObject, DiskFull, SecateurError
 _CREDENTIALS: Final = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN too, where they are temporary)"
 _LATER: Final = "Try again later; where it happens often, lower `threads` in SECATEUR_STORE_URL."
 _AGAIN: Final = "Try it again; if it happens often, something on the way to the store is broken."
+_ROOM: Final = "let old results go: SECATEUR_RETENTION and `secateur gc`"
 
 _NOT_FOUND: Final = ("NoSuchKey", "404", "NoSuchVersion")
 # Answers to HEAD have no body, so their code is the bare status.
@@ -59,10 +60,10 @@ _ANSWERS: Final[dict[str, tuple[type[SecateurError], str]]] = {
     "InvalidDigest": (CorruptObject, _AGAIN),
     "XAmzContentSHA256Mismatch": (CorruptObject, _AGAIN),
     "XAmzContentChecksumMismatch": (CorruptObject, _AGAIN),
-    "InsufficientStorage": (DiskFull, "Enlarge the store, or delete jobs."),
-    "507": (DiskFull, "Enlarge the store, or delete jobs."),
-    "XMinioStorageFull": (DiskFull, "Enlarge the store, or delete jobs."),
-    "QuotaExceeded": (DiskFull, "Raise the bucket's quota, or delete jobs."),
+    "InsufficientStorage": (DiskFull, f"Enlarge the store, or {_ROOM}."),
+    "507": (DiskFull, f"Enlarge the store, or {_ROOM}."),
+    "XMinioStorageFull": (DiskFull, f"Enlarge the store, or {_ROOM}."),
+    "QuotaExceeded": (DiskFull, f"Raise the bucket's quota, or {_ROOM}."),
 }
 _NO_CREDENTIALS: Final = (
     CredentialRetrievalError,
