@@ -46,12 +46,12 @@ class _PortTaken(Exception):
 
 
 @contextmanager
-def seaweed_server(folder: Path) -> Iterator[str]:
-    """The URL of a server that keeps everything below `folder`, its log too."""
+def seaweed_server(folder: Path, *, volume_mb: int = 64) -> Iterator[str]:
+    """The URL of a server that keeps everything below `folder`, its log too, in up to 200 volumes."""
     (folder / "s3.json").write_text(json.dumps(_CONFIGURATION))
     for _ in range(_TRIES):
         try:
-            server, url = _start(folder)
+            server, url = _start(folder, volume_mb)
         except _PortTaken:
             continue
         try:
@@ -64,8 +64,8 @@ def seaweed_server(folder: Path) -> Iterator[str]:
     raise AssertionError(f"SeaweedFS did not start: {_tail(folder)}")
 
 
-def _start(folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
-    command, url = _command(folder)
+def _start(folder: Path, volume_mb: int) -> tuple["subprocess.Popen[bytes]", str]:
+    command, url = _command(folder, volume_mb)
     with (folder / "seaweed.log").open("ab") as out:
         server = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | _VARIABLES)
     deadline = time.monotonic() + _SECONDS
@@ -80,7 +80,7 @@ def _start(folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
     raise AssertionError(f"SeaweedFS did not get ready: {_tail(folder)}")
 
 
-def _command(folder: Path) -> tuple[list[str], str]:
+def _command(folder: Path, volume_mb: int) -> tuple[list[str], str]:
     """Master, volume server, filer and S3 gateway in one process on loopback."""
     parts = ("master", "volume", "filer", "s3")
     ports = _free_ports(2 * len(parts))
@@ -93,7 +93,7 @@ def _command(folder: Path) -> tuple[list[str], str]:
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
         "master.telemetry": "false",
-        "master.volumeSizeLimitMB": 64,
+        "master.volumeSizeLimitMB": volume_mb,
         "volume.max": 200,
         "filer": "true",
         "filer.localSocket": folder / "filer.sock",

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Final, Self
 
 from core.progress import Progress, Report
+from core.store import manifest
 from core.store.base import ObjectStore
 from core.store.manifest import MANIFEST
 
@@ -36,6 +37,7 @@ class Uploads:
         self._store, self._prefix, self._links, self._resume = store, prefix, links, resume
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="uploads")
         self._sent: dict[str, _Sent] = {}
+        self._digests: dict[str, str] = {}  # none before the run is done
 
     def __enter__(self) -> Self:
         return self
@@ -56,21 +58,21 @@ class Uploads:
         self._sent[name] = self._begin(name, link, resume=self._resume)
 
     def publish(self, out: Path, report: Report) -> str:
-        """Have every file below `out` in the store, the manifest last; the manifest's key.
+        """Have every file that `out`'s manifest names in the store, then the manifest; its key.
 
         Raises:
+            CorruptObject: a file is not what the manifest says.
             StoreError, DiskFull: the store does not take it.
             Cancelled: from `report`, soon, whatever is being sent.
         """
-        names = [p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()]
-        names = sorted(set(names) - {MANIFEST})
-        sizes = [(out / name).stat().st_size for name in names]
-        total, done = sum(sizes) or 1, 0
-        for number, (name, size) in enumerate(zip(names, sizes, strict=True), 1):
-            told = f"storing {name} ({number} of {len(names)})"
+        files = manifest.read((out / MANIFEST).read_bytes()).files
+        self._digests = {file.name: file.sha256 for file in files}
+        total, done = sum(file.bytes for file in files) or 1, 0
+        for number, file in enumerate(files, 1):
+            told = f"storing {file.name} ({number} of {len(files)})"
             share = RUN_SHARE + (1 - RUN_SHARE) * done / total
-            self._settle(name, out, Progress("publishing", share, told), report)
-            done += size
+            self._settle(file.name, out, Progress("publishing", share, told), report)
+            done += file.bytes
         self._settle(MANIFEST, out, Progress("publishing", 1.0, f"storing {MANIFEST}"), report)
         return f"{self._prefix}/{MANIFEST}"
 
@@ -92,7 +94,8 @@ class Uploads:
 
     def _put(self, name: str, path: Path, resume: bool) -> None:
         began = monotonic()
-        self._store.put_file(f"{self._prefix}/{name}", path, resume=resume)
+        key, known = f"{self._prefix}/{name}", self._digests.get(name)
+        self._store.put_file(key, path, sha256=known, resume=resume)
         size = path.stat().st_size
         logger.info("stored %s, %d bytes in %.1f s", name, size, monotonic() - began)
 

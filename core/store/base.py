@@ -32,9 +32,13 @@ class ObjectStore(Protocol):
     `DiskFull` when it has no room, and `ValueError` for a key that leaves the store.
     """
 
-    def put_file(self, key: str, source: Path, *, resume: bool = False) -> None:
+    def put_file(
+        self, key: str, source: Path, *, sha256: str | None = None, resume: bool = False
+    ) -> None:
         """Store a copy of the file `source`; it appears complete or not at all.
 
+        `sha256`: the file's, where it is known, which may save a reading. Raises CorruptObject where
+        the file has another.
         `resume`: an earlier process may have stored it, or some of its parts. Where the store can
         tell that they are this file's, they are not sent again.
         """
@@ -44,6 +48,12 @@ class ObjectStore(Protocol):
 
     def open(self, key: str, start: int = 0) -> BinaryIO:
         """A reader placed at byte `start`. Raises ArtifactNotFound."""
+
+    def get_file(self, key: str, target: Path) -> None:
+        """Write the object to the file `target`, as fast as the store can. Raises ArtifactNotFound.
+
+        What has been written when it fails stays there.
+        """
 
     def read_bytes(self, key: str) -> bytes:
         """The whole object; for small ones. Raises ArtifactNotFound."""

@@ -10,6 +10,7 @@ still being written, and removed by the next process that writes.
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import stat
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, unquote
 
-from core.errors import ArtifactNotFound, DiskFull, StoreUnavailable
+from core.errors import ArtifactNotFound, CorruptObject, DiskFull, StoreUnavailable
 from core.store.base import ObjectInfo, Upload
 from core.store.keys import check_key, check_prefix
 
@@ -42,10 +43,17 @@ class LocalStore:
         self._incoming = self.root / "incoming"
         self._swept = False
 
-    def put_file(self, key: str, source: Path, *, resume: bool = False) -> None:  # noqa: ARG002 - a copy is soon made anew
+    def put_file(
+        self,
+        key: str,
+        source: Path,
+        *,
+        sha256: str | None = None,
+        resume: bool = False,  # noqa: ARG002 - a copy is soon made anew
+    ) -> None:
         # A copy and not a hard link: the source may be changed in place later.
         with source.open("rb") as reader:
-            self._put(key, lambda writer: shutil.copyfileobj(reader, writer, _COPY_BYTES))
+            self._put(key, lambda writer: _copy(reader, writer, sha256))
 
     def put_bytes(self, key: str, data: bytes) -> None:
         self._put(key, lambda writer: writer.write(data))
@@ -61,6 +69,10 @@ class LocalStore:
                 raise _not_found(key) from None
             reader.seek(start)
             return reader
+
+    def get_file(self, key: str, target: Path) -> None:
+        with self.open(key) as reader, target.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, _COPY_BYTES)
 
     def read_bytes(self, key: str) -> bytes:
         with self.open(key) as reader, self._named_errors("read"):
@@ -208,6 +220,17 @@ class LocalStore:
             f"cannot {verb} the store at {self.root}: {reason}.",
             remedy="Check that the folder exists and that this user may write there.",
         )
+
+
+def _copy(reader: BinaryIO, writer: BinaryIO, sha256: str | None) -> None:
+    """Copy the rest of a file. Raises CorruptObject where a given SHA-256 is not its own."""
+    seen = hashlib.sha256()
+    while data := reader.read(_COPY_BYTES):
+        writer.write(data)
+        if sha256:
+            seen.update(data)
+    if sha256 and seen.hexdigest() != sha256:
+        raise CorruptObject(f"{reader.name} differs from its SHA-256.", remedy="Run it again.")
 
 
 def _not_found(key: str) -> ArtifactNotFound:

@@ -22,6 +22,7 @@ from core.store.base import ObjectInfo, Upload
 from core.store.keys import check_key, check_prefix, file_name
 from core.store.manifest import media_type
 from core.store.s3_client import connect
+from core.store.s3_download import Downloader
 from core.store.s3_errors import code_of, named_errors, not_found
 from core.store.s3_options import S3Options
 from core.store.s3_reader import ResumingReader
@@ -43,10 +44,12 @@ class S3Store:
         self._folder = f"{options.prefix}/" if options.prefix else ""
         self._clients: dict[tuple[int, str | None], Any] = {}
 
-    def put_file(self, key: str, source: Path, *, resume: bool = False) -> None:
+    def put_file(
+        self, key: str, source: Path, *, sha256: str | None = None, resume: bool = False
+    ) -> None:
         upload = self._uploader(key)
         with source.open("rb") as file, self._named_errors("write", key):
-            upload.put_file(file, resume=resume)
+            upload.put_file(file, sha256, resume=resume)
 
     def put_bytes(self, key: str, data: bytes) -> None:
         upload = self._uploader(key)
@@ -62,6 +65,11 @@ class S3Store:
         except _BehindTheEnd:
             return io.BytesIO()
         return io.BufferedReader(reader, _BUFFER)
+
+    def get_file(self, key: str, target: Path) -> None:
+        held, get = self._head(key), partial(self._get, self._key(key), key)
+        with target.open("wb") as file:
+            Downloader(get, self.options, key, held).write(file)
 
     def read_bytes(self, key: str) -> bytes:
         with self.open(key) as reader:

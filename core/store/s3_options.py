@@ -18,7 +18,7 @@ class S3Options:
     """One place in one bucket. Credentials are never part of it: they come from the AWS variables.
 
     A put holds `part_size` × (`threads` + 1) bytes in memory; 16 MiB in 8 connections keep a
-    10 Gbit/s line busy and cost 144 MiB.
+    10 Gbit/s line busy and cost 144 MiB. Getting a file holds 8 MiB × (2 × `threads` + 1) at most.
     """
 
     bucket: str

@@ -11,7 +11,8 @@ from botocore.exceptions import BotoCoreError, FlexibleChecksumError
 
 from core.errors import CorruptObject, StoreUnavailable
 
-_PIECE: Final = 1 << 16  # what one break loses at most of the bytes that had already come
+_PIECE: Final = 1 << 18
+_SMALL_PIECE: Final = 1 << 16  # once a line has broken: so much the next break loses at most
 
 Get = Callable[..., dict[str, Any]]
 """`get_object` of one key: takes `Range` and `IfMatch`, raises named errors."""
@@ -25,15 +26,27 @@ class ResumingReader(io.RawIOBase):
     object, before the last bytes are handed out.
     """
 
-    def __init__(self, key: str, get: Get, *, start: int, resumes: int) -> None:
+    def __init__(
+        self,
+        key: str,
+        get: Get,
+        *,
+        start: int,
+        resumes: int,
+        stop: int | None = None,
+        etag: str = "",
+    ) -> None:
+        """Up to byte `stop`, where the object is `etag`'s version, where these are given."""
         super().__init__()
         self._key, self._get, self._resumes = key, get, resumes
-        self._at = start
-        first = get(Range=f"bytes={start}-") if start else get()
+        self._at, self._piece = start, _PIECE
+        self._last = "" if stop is None else str(stop - 1)
+        first = self._ask(etag) if start or stop is not None else get()
         self._etag: str = first.get("ETag", "")
         self._end = start + int(first["ContentLength"])
         self._body = self._placed(first)
-        self._sha256 = first.get("Metadata", {}).get("sha256") if start == 0 else None
+        whole = start == 0 and stop is None
+        self._sha256 = first.get("Metadata", {}).get("sha256") if whole else None
         self._seen = hashlib.sha256()
 
     def readable(self) -> bool:
@@ -41,13 +54,19 @@ class ResumingReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
-        data = self._next(min(len(view), _PIECE, self._end - self._at))
+        data = self.piece(len(view))
         view[: len(data)] = data
+        return len(data)
+
+    def piece(self, most: int = _PIECE) -> bytes:
+        """The next bytes, as they come; nothing at the end."""
+        data = self._next(min(most, self._piece, self._end - self._at))
         self._at += len(data)
-        self._seen.update(data)
+        if self._sha256 is not None:
+            self._seen.update(data)
         if data and self._at == self._end:
             self._check()
-        return len(data)
+        return data
 
     def close(self) -> None:
         if not self.closed:
@@ -76,8 +95,13 @@ class ResumingReader(io.RawIOBase):
                 remedy="Check the line to the store, or raise `timeout` and `attempts` in SECATEUR_STORE_URL.",
             )
         self._resumes -= 1
+        self._piece = _SMALL_PIECE
         self._body.close()
-        self._body = self._placed(self._get(Range=f"bytes={self._at}-", IfMatch=self._etag))
+        self._body = self._placed(self._ask(self._etag))
+
+    def _ask(self, etag: str) -> dict[str, Any]:
+        version = {"IfMatch": etag} if etag else {}
+        return self._get(Range=f"bytes={self._at}-{self._last}", **version)
 
     def _placed(self, answer: dict[str, Any]) -> Any:
         """The body of `answer`, which must begin where we are."""

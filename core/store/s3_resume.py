@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import Any
 
 
@@ -37,12 +38,15 @@ def unfinished(client: Any, bucket: str, key: str) -> list[Unfinished]:
     return sorted(found, key=lambda each: -len(each.parts))
 
 
-def survey(pieces: Iterator[bytes], left: Sequence[Unfinished]) -> Survey:
-    """Read the whole file once, and compare its pieces with the parts of each upload in `left`.
+def survey(file: BufferedReader, pieces: Iterator[bytes], left: Sequence[Unfinished]) -> Survey:
+    """Read the whole file once, and compare its `pieces` with the parts of each upload in `left`.
 
     A part is the file's where size and MD5 agree, and the SHA-256 if the store tells one. An ETag
     that is no MD5, as under KMS, agrees with nothing: such parts are sent anew.
     """
+    if not left:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Survey(digest, file.tell(), frozenset())
     whole, size = hashlib.sha256(), 0
     agreeing = {each.upload: 0 for each in left}
     for number, data in enumerate(pieces, 1):

@@ -44,15 +44,18 @@ class Uploader:
         )
         self._verify(digest.hexdigest(), len(data), answer["ETag"], in_parts=False)
 
-    def put_file(self, file: BufferedReader, *, resume: bool) -> None:
+    def put_file(self, file: BufferedReader, sha256: str | None, *, resume: bool) -> None:
         """Store the file, in parts where it has a part's size or more.
 
         Raises:
-            CorruptObject: the file changed meanwhile; nothing is stored.
+            CorruptObject: the file changed meanwhile, or never had this SHA-256; nothing is stored.
         """
         left = unfinished(self.client, self.options.bucket, self.key) if resume else []
         size = os.fstat(file.fileno()).st_size
-        found = survey(self._pieces(file, size), left)
+        if sha256 and not left:
+            found = Survey(sha256, size, frozenset())
+        else:
+            found = survey(file, self._pieces(file, size), left)
         stored = resume and self._is_stored(found)
         own = None if stored else next((u for u in left if u.upload in found.usable), None)
         for each in left:
@@ -106,8 +109,8 @@ class Uploader:
         parts: list[dict[str, Any]] = []
         try:
             for number, data in enumerate(self._pieces(file, found.bytes), 1):
-                seen.update(data)
                 pending.append(pool.submit(self._send, upload, number, data))
+                seen.update(data)  # while it is being sent
                 if len(pending) > self.options.threads:
                     parts.append(pending.popleft().result())
             parts += [future.result() for future in pending]
@@ -119,7 +122,7 @@ class Uploader:
     def _check_unchanged(self, seen: str, found: Survey, file: BufferedReader) -> None:
         if seen != found.sha256:
             raise CorruptObject(
-                f"{file.name} changed while it was being stored.", remedy="Run it again."
+                f"{file.name} changed before or while it was being stored.", remedy="Run it again."
             )
 
     def _pieces(self, file: BufferedReader, size: int) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 """What every object store promises. Each implementation is one more entry of STORES."""
 
+import hashlib
 import io
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core.errors import ArtifactNotFound, BadRequest
+from core.errors import ArtifactNotFound, BadRequest, CorruptObject
 from core.store.base import ObjectInfo, ObjectStore
 from core.store.local import LocalStore
 from core.store.s3 import S3Store
@@ -151,6 +152,26 @@ class TestReading:
         with source.open("r+b") as changed:
             changed.write(b"changed later, in place")
         assert store.read_bytes("model/shard") == before
+
+    @pytest.mark.parametrize("size", [0, 1, 300_000, 8 << 20, 19_000_001])
+    def test_into_a_file(self, store: ObjectStore, tmp_path: Path, size: int) -> None:
+        store.put_bytes("k", data := os.urandom(size))
+        (target := tmp_path / "target").write_bytes(b"what was there before" * 1000)
+        store.get_file("k", target)
+        assert target.read_bytes() == data
+        with pytest.raises(ArtifactNotFound):
+            store.get_file("absent", target)
+
+    @pytest.mark.parametrize("size", [0, 10, 11_000_000])
+    def test_a_file_is_put_only_with_the_digest_it_should_have(
+        self, store: ObjectStore, tmp_path: Path, size: int
+    ) -> None:
+        (source := tmp_path / "file").write_bytes(data := os.urandom(size))
+        store.put_file("k", source, sha256=hashlib.sha256(data).hexdigest())
+        assert store.read_bytes("k") == data
+        with pytest.raises(CorruptObject):
+            store.put_file("other", source, sha256="0" * 64)
+        assert [info.key for info in store.list("")] == ["k"]
 
     def test_a_missing_source_leaves_nothing(self, store: ObjectStore, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):

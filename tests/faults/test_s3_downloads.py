@@ -1,6 +1,8 @@
 """Reading objects over lines that break. A wrong byte is always noticed."""
 
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,8 @@ from core.errors import (
     StoreUnavailable,
 )
 from core.store.s3 import S3Store
-from tests.faults.s3_line import DATA, Line
+from core.store.s3_download import Downloader
+from tests.faults.s3_line import DATA, LARGE, Line
 from tests.faulty_proxy import Fault, Kind
 
 
@@ -80,3 +83,30 @@ class TestDownloads:
         )
         with pytest.raises(CorruptObject):
             line.direct.read_bytes("k")
+
+
+class TestFiles:
+    @pytest.mark.parametrize("kind", ["reset", "end", "stall"])
+    def test_ranges_that_break_go_on(self, line: Line, tmp_path: Path, kind: Kind) -> None:
+        line.direct.put_bytes("large", LARGE)
+        line.proxy.fault = Fault(kind, at=1_000_000, times=2)
+        line.with_options(timeout=0.5).get_file("large", tmp_path / "file")
+        assert (tmp_path / "file").read_bytes() == LARGE
+        assert [seen[:3] for seen in line.proxy.seen] == ["HEA", "GET", "GET", "GET", "GET"]
+
+    def test_a_wrong_byte_is_noticed(self, line: Line, tmp_path: Path) -> None:
+        line.direct.put_bytes("large", LARGE)
+        line.proxy.fault = Fault("flip", at=1_000_000)
+        with pytest.raises(CorruptObject, match="'large'"):
+            line.far.get_file("large", tmp_path / "file")
+
+    def test_versions_are_never_mixed(self, line: Line, tmp_path: Path) -> None:
+        line.direct.put_bytes("large", LARGE)
+        held = line.direct._head("large")
+        line.direct.put_bytes("large", bytes(reversed(LARGE)))
+        get = partial(line.direct._get, f"{line.direct.options.prefix}/large", "large")
+        with (
+            (tmp_path / "file").open("wb") as file,
+            pytest.raises(StoreUnavailable, match="read again"),
+        ):
+            Downloader(get, line.direct.options, "large", held).write(file)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from core.errors import BadRequest, DiskFull, OutOfMemory, SecateurError
 from core.spec import parse_spec
+from core.store import manifest
 from tests.faults.farm import clean_environment
 from workers.protocol import Done, Failed, Moved, Request, Stopped
 from workers.runner import name_error, run
@@ -51,7 +52,7 @@ def test_a_result_that_is_complete_is_only_stored(tmp_path: Path) -> None:
     request = request_for(tmp_path)
     (out := request.scratch / "out").mkdir()
     (out / "epoch.txt").write_text("of the first runner")
-    (out / "manifest.json").write_text("{}")
+    manifest.write(manifest.build(out, spec={}, revision="", versions={}, seeds={}), out)
     result = run(request, lambda _: None, Event())
     assert result == Done(manifest_key="jobs/job_a/3/manifest.json")
     stored = tmp_path / "store" / "objects" / "jobs" / "job_a" / "3"

@@ -7,8 +7,9 @@ from time import monotonic
 
 import pytest
 
-from core.errors import Cancelled, StoreUnavailable
+from core.errors import Cancelled, CorruptObject, StoreUnavailable
 from core.progress import Progress, ignore
+from core.store import manifest
 from core.store.local import LocalStore
 from workers.uploads import RUN_SHARE, Uploads
 
@@ -25,12 +26,14 @@ class Store(LocalStore):
         self.free = Event()
         self.free.set()
 
-    def put_file(self, key: str, source: Path, *, resume: bool = False) -> None:
+    def put_file(
+        self, key: str, source: Path, *, sha256: str | None = None, resume: bool = False
+    ) -> None:
         self.free.wait(30)
         self.given.append((key.removeprefix("p/"), resume))
         if self.failures:
             raise self.failures.pop()
-        super().put_file(key, source, resume=resume)
+        super().put_file(key, source, sha256=sha256, resume=resume)
 
 
 @pytest.fixture
@@ -48,9 +51,10 @@ def uploads(store: Store, tmp_path: Path) -> Iterator[Uploads]:
 def partial(tmp_path: Path) -> Path:
     """An output folder whose name will change."""
     made = tmp_path / "partial"
-    for name in ("model/a", "model/b", "report/report.json", "zzz", "manifest.json"):
+    for name in ("model/a", "model/b", "report/report.json", "zzz"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(name * 10)
+    manifest.write(manifest.build(made, spec={}, revision="", versions={}, seeds={}), made)
     return made
 
 
@@ -74,14 +78,16 @@ def test_a_file_that_was_sent_early_is_not_sent_again(
     assert store.read_bytes("p/model/b") == b"model/b" * 10
 
 
-def test_a_file_that_changed_after_all_is_sent_again(
+def test_a_file_that_is_not_the_manifest_s_is_not_published(
     uploads: Uploads, store: Store, partial: Path
 ) -> None:
+    """Neither the early copy nor the later one can be what a client is to get."""
     uploads.add("model/b", partial / "model" / "b")
     with (partial / "model" / "b").open("a") as file:
         file.write("!")
-    uploads.publish(partial, ignore)
-    assert store.read_bytes("p/model/b") == b"model/b" * 10 + b"!"
+    with pytest.raises(CorruptObject, match="b differs from its SHA-256"):
+        uploads.publish(partial, ignore)
+    assert "manifest.json" not in [name for name, _ in store.given]
 
 
 def test_an_early_failure_is_tried_once_more_at_the_end(
