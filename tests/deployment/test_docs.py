@@ -73,7 +73,8 @@ def named_in(file: str) -> set[str]:
 
 
 def test_the_table_of_settings_is_the_program_s() -> None:
-    rows = re.findall(r"^\| `SECATEUR_.*\|$", DOCS["deploy.md"].partition("## Settings")[2], re.MULTILINE)
+    chapter = DOCS["deploy.md"].partition("## Settings")[2]
+    rows = re.findall(r"^\| `SECATEUR_.*\|$", chapter, re.MULTILINE)
     assert rows == [row(name, field) for name, field in FIELDS.items()]
 
 
@@ -86,20 +87,22 @@ def row(name: str, field: FieldInfo) -> str:
 
 def test_the_table_of_the_store_s_options_is_complete() -> None:
     chapter = DOCS["deploy.md"].partition("After `?`")[2].partition("Credentials")[0]
-    named = {each for line in re.findall(r"^\| (`.*?) \|", chapter, re.MULTILINE) for each in names(line)}
+    named = names(chapter)
     assert named == {field.name for field in fields(S3Options)} - {"bucket", "prefix"}
     for field in fields(S3Options):
         if isinstance(field.default, int | float):
             assert f"| `{field.name}` | {int(field.default)} |" in chapter
 
 
-def names(cell: str) -> list[str]:
-    return re.findall(r"`([\w-]+)`", cell)
+def names(table: str) -> set[str]:
+    """What the first column names."""
+    cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    return set(re.findall(r"`([\w-]+)`", " ".join(cells)))
 
 
 def test_codes_of_errors_are_the_program_s() -> None:
     chapter = DOCS["operations.md"].partition("| code |")[2].partition("\n\n")[0]
-    told = {each for line in re.findall(r"^\| (`.*?) \|", chapter, re.MULTILINE) for each in names(line)}
+    told = names(chapter)
     assert len(told) > 5
     assert told - {kind.code for kind in kinds(SecateurError)} == set()
 
@@ -126,8 +129,9 @@ def anchors(text: str) -> set[str]:
 def test_files_and_targets_exist() -> None:
     # `exec deploy/…` is what kubectl calls a Deployment.
     path = r"(?<!exec )\b(?:docker|deploy|core|tools|tests|examples)/[\w./-]*\w"
-    file = r"(?<![\w.])(?:constraints\.txt|\.env\.example|docker-compose\.yml|pyproject\.toml)"
-    for found in re.findall(rf"{path}|{file}", TEXT):
+    file = r"(?<![\w./<-])(?:[\w.-]+\.(?:txt|toml|ya?ml)|\.env\.example)\b"
+    own = {"secateur.toml", "compose.override.yml"}  # for readers to write
+    for found in {*re.findall(rf"{path}|{file}", TEXT)} - own:
         assert (ROOT / found).exists(), found
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"^make (\w+)", TEXT, re.MULTILINE)) <= set(targets)
