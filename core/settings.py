@@ -124,6 +124,11 @@ class Settings(BaseSettings):
     cancel_grace_seconds: float = Field(
         30.0, ge=0, description="from SIGTERM to SIGKILL when a running job is cancelled"
     )
+    store_patience_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="how long a finished run waits for an object store that is away",
+    )
     retention: Retention = Field(
         Retention({}),
         description="how long artifacts are kept: tables [retention.TENANT], or JSON, with ttl_days and"

@@ -34,6 +34,8 @@ class Request(_Message):
     source_buckets: tuple[str, ...] = ()
     push_destinations: tuple[str, ...] = ()
     hub_cache: Path | None = None
+    store_patience: float = 0.0
+    """Seconds for which a store that is away is asked again when the result is there."""
     mlflow: Target | None = None
     """Where to log the result, once it is in the store."""
 

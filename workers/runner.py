@@ -74,7 +74,8 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
         made = is_complete(out)  # by a runner that died on the way into the store
         prefix = objects_of(request.job_id, request.epoch)
         store, links = open_store(request.store_url), request.scratch / "finished"
-        with Uploads(store, prefix, links, resume=made) as uploads:
+        patience = request.store_patience
+        with Uploads(store, prefix, links, resume=made, patience=patience) as uploads:
             if not made:
                 entry = resolve_name(request.entry)
                 entry(request, out, _scaled(report), uploads.add)

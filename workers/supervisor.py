@@ -154,6 +154,7 @@ class Supervisor:
             source_buckets=settings.source_buckets,
             push_destinations=settings.push_destinations,
             hub_cache=settings.hub_cache,
+            store_patience=settings.store_patience_seconds,
             mlflow=target_for(settings, self.store_url, objects_of(claim.job_id, claim.epoch)),
         )
 

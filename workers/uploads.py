@@ -2,11 +2,12 @@
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
-from typing import Final, Self
+from time import monotonic, sleep
+from typing import Any, Final, Self
 
+from core.errors import StoreUnavailable
 from core.progress import Progress, Report
 from core.store import manifest
 from core.store.base import ObjectStore
@@ -15,6 +16,7 @@ from core.store.manifest import MANIFEST
 logger = logging.getLogger(__name__)
 
 RUN_SHARE: Final = 0.95  # of a job's progress; the rest is the way into the store
+PAUSE_SECONDS: Final = 5.0  # before a store that is away is asked again
 _LOOK_SECONDS: Final = 0.1  # how long a wish to stop may stay unseen
 
 
@@ -30,11 +32,21 @@ class Uploads:
 
     One at a time, because each is sent in several parts at once, and a put's memory is used once.
     `links` is a folder on the disk of the run's output. Where an earlier process has begun to store
-    the same files, `resume` sends only what is missing.
+    the same files, `resume` sends only what is missing. A store that is away at the end is asked again
+    for `patience` seconds.
     """
 
-    def __init__(self, store: ObjectStore, prefix: str, links: Path, *, resume: bool) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        prefix: str,
+        links: Path,
+        *,
+        resume: bool,
+        patience: float = 0.0,
+    ) -> None:
         self._store, self._prefix, self._links, self._resume = store, prefix, links, resume
+        self._patience = patience
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="uploads")
         self._sent: dict[str, _Sent] = {}
         self._digests: dict[str, str] = {}  # none before the run is done
@@ -77,7 +89,7 @@ class Uploads:
         return f"{self._prefix}/{MANIFEST}"
 
     def _settle(self, name: str, out: Path, progress: Progress, report: Report) -> None:
-        """Wait until `name` is in the store; where an early try failed, once more."""
+        """Wait until `name` is in the store; an early try that failed was none."""
         early = self._sent.get(name)
         if early and early.state == _state(out / name):
             self._await(early.end, progress, report)
@@ -85,9 +97,18 @@ class Uploads:
             if error is None:
                 return
             logger.warning("%s: trying again: %s", name, error)
-        again = self._begin(name, out / name, resume=self._resume or early is not None)
-        self._await(again.end, progress, report)
-        again.end.result()
+        resume, give_up_at = self._resume or early is not None, monotonic() + self._patience
+        while True:
+            again = self._begin(name, out / name, resume=resume)
+            self._await(again.end, progress, report)
+            error = again.end.exception()
+            if not isinstance(error, StoreUnavailable) or monotonic() >= give_up_at:
+                again.end.result()
+                return
+            logger.warning("%s: trying again in %g s: %s", name, PAUSE_SECONDS, error)
+            away = replace(progress, message=f"{progress.message}: the store is away, trying again")
+            self._await(self._pool.submit(sleep, PAUSE_SECONDS), away, report)
+            resume = True
 
     def _begin(self, name: str, path: Path, *, resume: bool) -> _Sent:
         return _Sent(_state(path), self._pool.submit(self._put, name, path, resume))
@@ -99,7 +120,7 @@ class Uploads:
         size = path.stat().st_size
         logger.info("stored %s, %d bytes in %.1f s", name, size, monotonic() - began)
 
-    def _await(self, end: Future[None], progress: Progress, report: Report) -> None:
+    def _await(self, end: "Future[Any]", progress: Progress, report: Report) -> None:
         report(progress)
         while wait([end], _LOOK_SECONDS).not_done:
             report(progress)

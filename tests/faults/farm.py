@@ -60,6 +60,7 @@ class Farm:
             "HEARTBEAT_SECONDS": "0.5",
             "SCAN_SECONDS": "0.5",
             "CANCEL_GRACE_SECONDS": "1",
+            "STORE_PATIENCE_SECONDS": "1",
         }
 
     def start_worker(self) -> subprocess.Popen[bytes]:

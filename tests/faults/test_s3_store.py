@@ -59,7 +59,8 @@ def test_the_doctor_looks_at_the_bucket(server: str, bucket: S3Options) -> None:
 def test_the_doctor_looks_at_the_buckets_of_sources(bucket: S3Options) -> None:
     S3Store(bucket).put_bytes("models/a", b"x")
     places = [
-        f"s3://{name}?endpoint={bucket.endpoint}" for name in (f"{bucket.bucket}/models", "no-such-bucket")
+        f"s3://{name}?endpoint={bucket.endpoint}"
+        for name in (f"{bucket.bucket}/models", "no-such-bucket")
     ]
     settings = Settings.model_validate({"source_buckets": places})
     ok, broken = (f for f in checkup(settings, "http://127.0.0.1:1") if f.name == "source bucket")

@@ -112,6 +112,29 @@ def test_a_failure_that_stays_is_the_error_that_it_is(
     assert "manifest.json" not in [name for name, _ in store.given]
 
 
+def test_a_store_that_is_away_at_the_end_is_waited_for(
+    store: Store, tmp_path: Path, partial: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.uploads.PAUSE_SECONDS", 0.01)
+    told: list[str] = []
+    store.failures = [AWAY] * 4
+    with Uploads(store, "p", tmp_path / "links", resume=False, patience=30) as uploads:
+        uploads.publish(partial, lambda progress: told.append(progress.message))
+    assert store.given[:5] == [("model/a", False)] + [("model/a", True)] * 4
+    assert any("the store is away, trying again" in message for message in told)
+    assert store.read_bytes("p/manifest.json") == (partial / "manifest.json").read_bytes()
+
+
+def test_other_errors_are_not_waited_out(store: Store, tmp_path: Path, partial: Path) -> None:
+    store.failures = [CorruptObject("other bytes.", remedy="")]
+    with (
+        Uploads(store, "p", tmp_path / "links", resume=False, patience=30) as uploads,
+        pytest.raises(CorruptObject),
+    ):
+        uploads.publish(partial, ignore)
+    assert len(store.given) == 1
+
+
 def test_what_an_earlier_process_began_is_gone_on_with(
     store: Store, tmp_path: Path, partial: Path
 ) -> None:
