@@ -65,10 +65,10 @@ def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def put_far(s3: str, bucket: S3Options, tmp_path: Path) -> Iterator[Callable[[bool], Far]]:
+def put_far(server: str, bucket: S3Options, tmp_path: Path) -> Iterator[Callable[[bool], Far]]:
     """Puts the model and the text there, with their SHA-256 or without."""
     folder = tiny_llada(tmp_path / "model")
-    with faulty_proxy(s3) as proxy:
+    with faulty_proxy(server) as proxy:
 
         def put_there(sha256: bool) -> Far:
             model = put_folder(bucket, f"{tmp_path.name}/model", folder, sha256=sha256)
