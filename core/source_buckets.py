@@ -1,5 +1,6 @@
 """The operator's list of places on S3 from which models and texts may be read."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -37,9 +38,14 @@ def split_places(value: object) -> object:
 
 def check_places(places: tuple[str, ...]) -> tuple[str, ...]:
     """`places`, each of which can be parsed. Raises ValueError, which says which one cannot."""
+    return check_each(places, parse_place)
+
+
+def check_each(places: tuple[str, ...], check: Callable[[str], object]) -> tuple[str, ...]:
+    """`places`, for each of which `check` raises no BadRequest; else ValueError with its number."""
     for number, place in enumerate(places, 1):
         try:
-            parse_place(place)
+            check(place)
         except BadRequest as error:
             # Not the place itself: somebody may have put a secret into it.
             raise ValueError(f"place {number} of {len(places)}: {error.message}") from None

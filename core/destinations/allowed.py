@@ -9,6 +9,7 @@ from typing import Final
 
 from core.destinations.places import Bucket, HubModel, parse_destination
 from core.errors import BadRequest, DestinationRefused
+from core.source_buckets import check_each
 from core.sources import PLAIN, bucket_and_key, narrowest
 from core.store.keys import check_key
 from core.store.s3_options import S3Options, parse_s3_url
@@ -72,13 +73,7 @@ def _bucket(destination: str, allowed: Allowed) -> Bucket:
 
 def check_places(places: tuple[str, ...]) -> tuple[str, ...]:
     """`places`, each of which can be meant. Raises ValueError, which says which one cannot."""
-    for number, place in enumerate(places, 1):
-        try:
-            _check(place)
-        except BadRequest as error:
-            # Not the place itself: somebody may have put a secret into it.
-            raise ValueError(f"place {number} of {len(places)}: {error.message}") from None
-    return places
+    return check_each(places, _check)
 
 
 def _check(place: str) -> None:
