@@ -7,7 +7,10 @@ import pytest
 
 from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
+from core.store.s3_options import S3Options
+from tests.buckets import new_bucket
 from tests.commands import Run, runner
+from tests.faults.farm import Farm
 from tests.served import Served, served
 
 
@@ -15,6 +18,22 @@ from tests.served import Served, served
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def bucket(s3: str) -> S3Options:
+    """An empty bucket for all tests of a file."""
+    return new_bucket(s3)
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    """A database, a store and a broker; who uses it starts the workers."""
+    made = Farm(tmp_path_factory.mktemp("farm"))
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture

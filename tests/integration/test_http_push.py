@@ -11,26 +11,11 @@ from core.jobs.views import Event
 from core.store.manifest import MANIFEST
 from core.store.s3 import S3Store
 from core.store.s3_options import S3Options
-from tests.buckets import new_bucket
 from tests.checkpoints import tiny_llada
 from tests.faults.farm import Farm
 from tests.integration.test_http_submit import refused
 from tests.s3_folders import VERSES
 from tests.served import Served, served
-
-
-@pytest.fixture(scope="module")
-def bucket(s3: str) -> S3Options:
-    return new_bucket(s3)
-
-
-@pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    made = Farm(tmp_path_factory.mktemp("farm"))
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

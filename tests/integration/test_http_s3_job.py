@@ -9,26 +9,11 @@ import pytest
 from core.jobs.states import State
 from core.store.s3_options import S3Options
 from secateur import Client
-from tests.buckets import new_bucket
 from tests.checkpoints import tiny_llada
 from tests.faults.farm import Farm
 from tests.integration.test_http_submit import refused
 from tests.s3_folders import VERSES, prune, put, put_folder, reading
 from tests.served import Served, served
-
-
-@pytest.fixture(scope="module")
-def bucket(s3: str) -> S3Options:
-    return new_bucket(s3)
-
-
-@pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    made = Farm(tmp_path_factory.mktemp("farm"))
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

@@ -30,11 +30,6 @@ def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
 
 
-@pytest.fixture(scope="module")
-def bucket(s3: str) -> S3Options:
-    return new_bucket(s3)
-
-
 @pytest.fixture
 def proxy(s3: str) -> Iterator[FaultyProxy]:
     with faulty_proxy(s3) as passing:
