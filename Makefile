@@ -13,7 +13,7 @@ demo: setup  ## Prune the example model with two methods over HTTP and compare t
 	@.venv/bin/secateur demo
 
 test: setup  ## Run the tests
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 lint: setup  ## Check style, types and import directions
 	@.venv/bin/ruff check .

@@ -67,7 +67,7 @@ say "installing torch (on the first run a large download)"
 .venv/bin/python -m pip install $quiet "torch>=2.8,<=2.13.0" >&2
 say "installing everything else"
 .venv/bin/python -m pip install -qq -c constraints.txt uv >&2
-.venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e '.[worker,mlflow,dev]' >&2
+.venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e '.[worker,mlflow,otel,dev]' >&2
 
 printf '%s' "$state" >"$stamp"
 say "done"

@@ -90,9 +90,12 @@ class TestFiles:
     def test_ranges_that_break_go_on(self, line: Line, tmp_path: Path, kind: Kind) -> None:
         line.direct.put_bytes("large", LARGE)
         line.proxy.fault = Fault(kind, at=1_000_000, times=2)
-        line.with_options(timeout=0.5).get_file("large", tmp_path / "file")
+        # Short only where a stall is to be noticed: a busy server needs no further ranges.
+        line.with_options(timeout=2 if kind == "stall" else 30).get_file("large", tmp_path / "file")
         assert (tmp_path / "file").read_bytes() == LARGE
-        assert [seen[:3] for seen in line.proxy.seen] == ["HEA", "GET", "GET", "GET", "GET"]
+        first, *ranges = [seen[:3] for seen in line.proxy.seen]
+        assert (first, set(ranges)) == ("HEA", {"GET"})
+        assert len(ranges) == 4 or (kind == "stall" and len(ranges) > 4)
 
     def test_a_wrong_byte_is_noticed(self, line: Line, tmp_path: Path) -> None:
         line.direct.put_bytes("large", LARGE)
