@@ -11,10 +11,9 @@ from secrets import token_bytes
 from typing import Any
 
 import httpx
-import uvicorn
 
 from api.app import create_app
-from api.serving import options
+from api.serving import Server
 from core.jobs.credentials import SCOPES, Scope
 from core.jobs.keys import KeyStore, NewKey
 from core.jobs.store import JobStore
@@ -137,13 +136,8 @@ def served(
 
 @contextmanager
 def _listening(settings: Settings, loopback: bool) -> Iterator[str]:
-    config = uvicorn.Config(
-        create_app(settings, loopback=loopback),
-        **options(settings),
-        host="127.0.0.1",
-        port=0,
-    )
-    server = uvicorn.Server(config)
+    app = create_app(settings, loopback=loopback)
+    server = Server(app, settings, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -53,9 +53,7 @@ class ClientSide:
         Raises:
             InvalidSpec: `after` is not a cursor from an earlier page.
         """
-        query = select(JobRecord).where(
-            JobRecord.tenant == tenant, JobRecord.deleted_at.is_(None)
-        )
+        query = select(JobRecord).where(JobRecord.tenant == tenant, JobRecord.deleted_at.is_(None))
         if state is not None:
             query = query.where(JobRecord.state == state)
         if method is not None:

@@ -37,7 +37,7 @@ class WatchSide:
                     JobRecord.id.in_(ids[start : start + _IDS_A_QUERY]),
                     JobRecord.deleted_at.is_(None),
                 )
-                found |= {job_id: version for job_id, version in session.execute(statement)}
+                found |= {row.id: row.version for row in session.execute(statement)}
         return found
 
     def news(self, tenant: str, job_id: str, *, after: int, limit: int) -> News:
