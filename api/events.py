@@ -11,7 +11,6 @@ from api.answers import tagged
 from api.auth import READS, REFUSALS, caller_again, caller_of
 from api.dependencies import JobId, Jobs, Tenant, known_query_only
 from api.negotiation import preferred
-from api.places import NoPlaceToWait, TooManyWaiting
 from api.problems import documented
 from api.streams import MEDIA_TYPE, EventStream, Source, frames
 from api.waiting import WaitingRoom
@@ -19,6 +18,7 @@ from core.errors import InvalidSpec, JobNotFound, StoreUnavailable
 from core.jobs.states import TERMINAL
 from core.jobs.views import EventPage
 from core.jobs.watching import News
+from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 
 _KINDS: Final = ("application/json", MEDIA_TYPE)
 _NUMBER: Final = {"ge": 0, "lt": 2**63}

@@ -23,7 +23,6 @@ from api.dependencies import (
     known_query_only,
 )
 from api.idempotency import IdempotencyKey
-from api.places import NoPlaceToWait, TooManyWaiting
 from api.problems import (
     BodyTooLarge,
     CrossSite,
@@ -53,6 +52,7 @@ from core.jobs.views import Job, JobPage
 from core.recipes import Method
 from core.sources import model_source, text_source
 from core.spec import parse_spec
+from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 
 logger = logging.getLogger(__name__)
 

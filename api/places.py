@@ -4,27 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from core.errors import SecateurError
-
-
-class TooManyWaiting(SecateurError):
-    code = "too-many-waiting"
-
-    def __init__(self, most: int) -> None:
-        super().__init__(
-            f"{most} requests of yours are waiting at this server already.",
-            remedy="Close an event stream or a long poll, or poll without `wait`.",
-        )
-
-
-class NoPlaceToWait(SecateurError):
-    code = "no-place-to-wait"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "as many requests as this server allows are waiting at it already.",
-            remedy="Come back in a moment, or poll without `wait`.",
-        )
+from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 
 
 class Places:

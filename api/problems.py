@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
-from api.places import NoPlaceToWait, TooManyWaiting
 from core.errors import (
     AccessDenied,
     ArtifactsExpired,
@@ -34,6 +33,7 @@ from core.errors import (
     StoreUnavailable,
 )
 from core.idempotency_errors import IdempotencyKeyReused
+from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 
 logger = logging.getLogger(__name__)
 
