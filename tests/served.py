@@ -11,6 +11,7 @@ from secrets import token_bytes
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from api.app import create_app
 from api.serving import Server
@@ -40,6 +41,7 @@ class Served:
     store: ObjectStore
     keys: KeyStore
     http: httpx.Client
+    app: FastAPI
 
     def spec(self, **more: Any) -> dict[str, Any]:
         return {"model": {"source": f"file://{self.folder}/models/a"}, "sparsity": 0.5, **more}
@@ -125,18 +127,18 @@ def served(
         model_roots=(folder / "models",),
         **more,
     )
+    app = create_app(settings, loopback=loopback)
     with (
-        _listening(settings, loopback) as url,
+        _listening(app, settings) as url,
         JobStore.open(database) as jobs,
         KeyStore.open(database) as keys,
         httpx.Client(base_url=url, trust_env=False, timeout=30) as http,
     ):
-        yield Served(url, folder, jobs, open_store(objects), keys, http)
+        yield Served(url, folder, jobs, open_store(objects), keys, http, app)
 
 
 @contextmanager
-def _listening(settings: Settings, loopback: bool) -> Iterator[str]:
-    app = create_app(settings, loopback=loopback)
+def _listening(app: FastAPI, settings: Settings) -> Iterator[str]:
     server = Server(app, settings, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
