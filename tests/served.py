@@ -111,6 +111,7 @@ def served(
     store_url: str | None = None,
     database_url: str | None = None,
     loopback: bool = True,
+    port: int = 0,
     **more: Any,
 ) -> Iterator[Served]:
     """A server whose state lies in `folder`, but for what one of the URLs puts elsewhere.
@@ -129,7 +130,7 @@ def served(
     )
     app = create_app(settings, loopback=loopback)
     with (
-        _listening(app, settings) as url,
+        _listening(app, settings, port) as url,
         JobStore.open(database) as jobs,
         KeyStore.open(database) as keys,
         httpx.Client(base_url=url, trust_env=False, timeout=30) as http,
@@ -138,16 +139,16 @@ def served(
 
 
 @contextmanager
-def _listening(app: FastAPI, settings: Settings) -> Iterator[str]:
-    server = Server(app, settings, host="127.0.0.1", port=0)
+def _listening(app: FastAPI, settings: Settings, port: int) -> Iterator[str]:
+    server = Server(app, settings, host="127.0.0.1", port=port)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             thread.join(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        taken = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{taken}"
     finally:
         server.should_exit = True
         thread.join()
