@@ -8,11 +8,25 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import artifacts, auth, catalog, dashboard, health, jobs, openapi, problems, sessions
+from api import (
+    artifacts,
+    auth,
+    catalog,
+    dashboard,
+    events,
+    health,
+    jobs,
+    openapi,
+    problems,
+    sessions,
+)
 from api.access import Access
 from api.dependencies import Resources
 from api.doorbell import Doorbell
 from api.guards import Guard
+from api.places import Places
+from api.waiting import Waiting
+from api.watcher import Watcher
 from core.destinations.allowed import Allowed as Destinations
 from core.errors import BadRequest
 from core.jobs.database import Database
@@ -25,6 +39,7 @@ from core.store.urls import open_store
 
 ROUTERS: Final = (
     jobs.router,
+    events.router,
     artifacts.router,
     catalog.router,
     health.router,
@@ -73,6 +88,10 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.resources = resources
+    app.state.waiting = Waiting(
+        Watcher(resources.jobs.versions),
+        Places(settings.max_waiting, settings.max_waiting_per_tenant),
+    )
     access = Access(KeyStore(database), resources.clock, always=not loopback)
     app.add_middleware(Guard, keys_demanded=access.demanded, allowed_hosts=settings.allowed_hosts)
     for router in ROUTERS:

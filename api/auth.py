@@ -57,6 +57,11 @@ def caller_of(request: Request) -> Caller:
     return found
 
 
+def caller_again(request: Request) -> Caller:
+    """As `caller_of`, asked anew: answers that go on for long outlive keys. May block."""
+    return access_of(request).caller(_presented(request))
+
+
 class Needs:
     """A dependency: the route is for callers whose key has `scope`."""
 

@@ -1,9 +1,11 @@
-"""Jobs over HTTP: submit, list, read, cancel, and their events."""
+"""Jobs over HTTP: submit, list, read, cancel, retry, delete."""
 
+import logging
 import re
 from typing import Annotated, Final
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from api import openapi
 from api.answers import tagged
@@ -16,9 +18,11 @@ from api.dependencies import (
     Jobs,
     Now,
     Sources,
+    Store,
     Tenant,
     known_query_only,
 )
+from api.idempotency import IdempotencyKey
 from api.problems import (
     BodyTooLarge,
     CrossSite,
@@ -26,6 +30,8 @@ from api.problems import (
     UnsupportedMediaType,
     documented,
 )
+from api.waiting import Wait, WaitingRoom, etag_of, worth_telling
+from core import removal
 from core.destinations.allowed import permitted
 from core.errors import (
     DestinationRefused,
@@ -35,14 +41,20 @@ from core.errors import (
     NotAvailable,
     ScopeMissing,
     SourceRefused,
+    StoreError,
     StoreUnavailable,
     WrongState,
 )
+from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
+from core.jobs.idempotency import Once, Posted, digest_of
 from core.jobs.states import State
-from core.jobs.views import EventPage, Job, JobPage
+from core.jobs.views import Job, JobPage
 from core.recipes import Method
 from core.sources import model_source, text_source
 from core.spec import parse_spec
+from core.waiting_errors import NoPlaceToWait, TooManyWaiting
+
+logger = logging.getLogger(__name__)
 
 _METADATA: Final = "metadata."
 _METADATA_KEY: Final = re.compile(r"[\w.-]{1,64}")
@@ -77,6 +89,8 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
             UnsupportedMediaType,
             CrossSite,
             ScopeMissing,
+            IdempotencyKeyReused,
+            IdempotencyKeyInFlight,
             StoreUnavailable,
         ),
     },
@@ -93,28 +107,34 @@ def submit_job(
     destinations: Destinations,
     background: BackgroundTasks,
     response: Response,
+    key: IdempotencyKey,
     dry_run: Annotated[bool, Query(description="not available in this version")] = False,
-    idempotency_key: Annotated[
-        str | None, Header(description="not available in this version")
-    ] = None,
 ) -> Job:
-    """Accepts a `JobSpec` and queues it. Only `model` and `sparsity` are required."""
+    """Accepts a `JobSpec` and queues it. Only `model` and `sparsity` are required.
+
+    With an `Idempotency-Key` the request can be sent again, as often as its connection breaks, and
+    makes one job: a repetition is answered with that job as it stands by then, and with
+    `Idempotent-Replayed: true`.
+    """
     if dry_run:
         raise NotAvailable("dry_run", remedy="Leave it out, and cancel the job if need be.")
-    if idempotency_key is not None:
-        raise NotAvailable(
-            "Idempotency-Key", remedy="Leave the header out, and list jobs before you retry."
-        )
     spec = parse_spec(posted)
     # Refused now rather than by a worker later: names no example has, places not allowed.
     model_source(spec.model.source, sources)
     text_source(spec.calibration.source, sources)
     if spec.output.push is not None:
         permitted(spec.output.push, destinations)
-    job = jobs.create(tenant, spec, now)
-    background.add_task(bell.ring, job.id)
+    if key is None:
+        posted_job = Posted(jobs.create(tenant, spec, now), replayed=False)
+    else:
+        posted_job = jobs.create_once(tenant, spec, now, Once(key, digest_of(posted)))
+    job = posted_job.job
+    if job.state is State.QUEUED:
+        background.add_task(bell.ring, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     response.headers["Retry-After"] = "1"
+    if posted_job.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
     return job
 
 
@@ -183,13 +203,31 @@ def _metadata_filter(request: Request) -> dict[str, str] | None:
     responses={
         **openapi.example(200, openapi.JOB, headers=openapi.ETAG_HEADER),
         **openapi.NOT_MODIFIED,
-        **documented(JobNotFound, StoreUnavailable),
+        **documented(JobNotFound, InvalidSpec, TooManyWaiting, NoPlaceToWait, StoreUnavailable),
     },
 )
-def read_job(request: Request, job_id: JobId, jobs: Jobs, tenant: Tenant) -> Response:
-    """Poll with `If-None-Match`: 304 as long as nothing changed."""
-    job = jobs.get(tenant, job_id)
-    return tagged(request, job, f'"{job.version}"')
+async def read_job(
+    *,
+    request: Request,
+    job_id: JobId,
+    jobs: Jobs,
+    tenant: Tenant,
+    room: WaitingRoom,
+    wait: Wait = 0,
+) -> Response:
+    """Poll with `If-None-Match`: 304 as long as nothing changed.
+
+    With `wait` the answer comes once something has.
+    """
+
+    async def read() -> Job:
+        return await run_in_threadpool(jobs.get, tenant, job_id)
+
+    job = await read()
+    if wait:
+        with room.places.one(tenant):
+            job = await worth_telling(request, room, read, job, wait)
+    return tagged(request, job, etag_of(job))
 
 
 @router.post(
@@ -208,26 +246,45 @@ def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now) -> Job:
     return jobs.cancel(tenant, job_id, now)
 
 
-@router.get(
-    "/{job_id}/events",
-    dependencies=[READS],
-    summary="Read a job's events",
-    response_model=EventPage,
-    response_description="Oldest first, numbered without gaps.",
+@router.post(
+    "/{job_id}/retry",
+    dependencies=[WRITES],
+    status_code=202,
+    summary="Retry a job that failed or was cancelled",
+    response_model=Job,
     responses={
-        **openapi.example(200, {"data": [openapi.EVENT], "has_more": False, "next": "4"}),
-        **openapi.NOT_MODIFIED,
-        **documented(JobNotFound, InvalidSpec, StoreUnavailable),
+        **openapi.example(202, openapi.RETRIED),
+        **documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
     },
 )
-def list_events(
-    *,
-    request: Request,
-    job_id: JobId,
-    jobs: Jobs,
-    tenant: Tenant,
-    after: Annotated[int, Query(ge=0, lt=2**63, description="id of the last event read")] = 0,
-    limit: Limit = 100,
-) -> Response:
-    """Ask again with `after` set to the last id read: only what came since is returned."""
-    return tagged(request, jobs.events(tenant, job_id, after=after, limit=limit))
+def retry_job(
+    job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now, bell: Bell, background: BackgroundTasks
+) -> Job:
+    """Queues it again under the same id, with the same spec, as if it had just been posted.
+
+    Attempts are counted from 1 again; its events go on where they were.
+    """
+    job = jobs.retry(tenant, job_id, now)
+    background.add_task(bell.ring, job.id)
+    return job
+
+
+@router.delete(
+    "/{job_id}",
+    dependencies=[WRITES],
+    status_code=204,
+    summary="Delete a job that has ended",
+    response_description="Nobody finds it any more.",
+    responses=documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
+)
+def delete_job(job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant, now: Now) -> Response:
+    """Removes it for good, with its artifacts and its history.
+
+    Where the object store is away, a worker removes the artifacts once it is back.
+    """
+    jobs.bury(tenant, job_id, now)
+    try:
+        removal.remove(jobs, store, job_id, now)
+    except StoreError as error:
+        logger.warning("%s: a worker will remove what is left of it: %s", job_id, error)
+    return Response(status_code=204)

@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI cannot derive from the routes, and the examples."""
 
+import json
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Any, Final
@@ -24,7 +25,7 @@ with `secateur keys create`. A job of another tenant is 404.
 """
 
 TAGS: Final = [
-    {"name": "jobs", "description": "Submit, watch and cancel pruning jobs."},
+    {"name": "jobs", "description": "Submit, watch, cancel, retry and delete pruning jobs."},
     {"name": "artifacts", "description": "What a succeeded job left: checkpoint and report."},
     {"name": "catalog", "description": "Methods, model families and example models."},
     {"name": "health", "description": "For load balancers and people."},
@@ -65,6 +66,16 @@ EVENT: Final[dict[str, Any]] = {
     "message": "sample 27 of 64",
     "data": {"phase": "analysing", "progress": 0.42},
 }
+RETRIED: Final[dict[str, Any]] = {
+    **JOB,
+    "state": "queued",
+    "phase": None,
+    "progress": 0.0,
+    "message": "queued again",
+    "eta_seconds": None,
+    "started_at": None,
+    "version": 12,
+}
 ARTIFACT: Final[dict[str, Any]] = {
     "name": "model/config.json",
     "bytes": 1290,
@@ -92,8 +103,26 @@ ETAG_HEADER: Final = {"ETag": _header("send it back in If-None-Match")}
 ACCEPTED_HEADERS: Final = {
     "Location": _header("the job"),
     "Retry-After": _header("seconds after which it makes sense to look"),
+    "Idempotent-Replayed": _header("`true` where an earlier request with this key made the job"),
 }
 NOT_MODIFIED: Final[Responses] = {304: {"description": "Nothing changed since If-None-Match"}}
+
+STREAMED: Final = (
+    "retry: 2000\n\n"
+    f"event: progress\ndata: {json.dumps(EVENT)}\nid: 4\n\n"
+    ": ping\n\n"
+    'event: end\ndata: {"state": "succeeded"}\n\n'
+)
+EVENTS: Final[Responses] = {
+    200: {
+        "description": "Events: a page of them, or the stream",
+        "content": {
+            "application/json": {"example": {"data": [EVENT], "has_more": False, "next": "4"}},
+            "text/event-stream": {"schema": {"type": "string"}, "example": STREAMED},
+        },
+    },
+    204: {"description": "A stream has ended before: nothing comes after Last-Event-ID"},
+}
 
 SPEC_BODY: Final[dict[str, Any]] = {
     "requestBody": {

@@ -32,6 +32,8 @@ from core.errors import (
     StoreError,
     StoreUnavailable,
 )
+from core.idempotency_errors import IdempotencyKeyReused
+from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,9 @@ STATUS: Final[Mapping[type[SecateurError], int]] = {
     ResourceError: 507,
     StoreError: 500,
     StoreUnavailable: 503,
+    IdempotencyKeyReused: 422,
+    TooManyWaiting: 429,
+    NoPlaceToWait: 503,
     CorruptObject: 500,
 }
 
@@ -165,7 +170,7 @@ def problem_response(error: SecateurError, headers: Mapping[str, str] | None = N
     if problem.status >= 500:
         problem.instance = f"urn:uuid:{uuid.uuid4()}"
         logger.error("%s: %s", problem.instance, error, exc_info=error)
-    if problem.status == 503:
+    if problem.status in (429, 503):
         extra.setdefault("Retry-After", "5")
     if isinstance(error, RangeNotSatisfiable):
         extra["Content-Range"] = f"bytes */{error.size}"

@@ -1,8 +1,13 @@
-"""How the API is run: what uvicorn is told, and on which addresses it may listen."""
+"""How the API is run: what uvicorn is told, how it ends, and on which addresses it may listen."""
 
+import socket
 from typing import Any
 
+import uvicorn
+from fastapi import FastAPI
+
 from api.guards import is_loopback
+from api.waiting import Waiting
 from core.errors import KeysNeeded
 from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
@@ -20,6 +25,18 @@ def options(settings: Settings) -> dict[str, Any]:
         "timeout_keep_alive": 75,  # longer than any poller pauses
         "timeout_graceful_shutdown": 5,
     }
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which at its end answers whoever waits for news instead of waiting for them."""
+
+    def __init__(self, app: FastAPI, settings: Settings, *, host: str, port: int) -> None:
+        super().__init__(uvicorn.Config(app, host=host, port=port, **options(settings)))
+        self._waiting: Waiting = app.state.waiting
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._waiting.watcher.close()
+        await super().shutdown(sockets)
 
 
 def demands_keys(host: str, database_url: str) -> bool:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from core.jobs.objects import FOLDER, job_of, objects_of, run_of
 from core.jobs.reaping import Ended
 from core.jobs.store import JobStore
+from core.removal import finish_removals
 from core.retention import Retention, expired
 from core.store.base import ObjectStore
 
@@ -71,6 +72,8 @@ def clean(
                 removed.bytes += info.bytes
         if not dry_run:
             _sweep(jobs, store, ended)
+    if not dry_run:
+        finish_removals(jobs, store, now)
     taken, left = _unknown(jobs, store, now, remove=unknown, dry_run=dry_run)
     return Cleaned(
         dry_run=dry_run,

@@ -138,6 +138,10 @@ class Settings(BaseSettings):
         3600.0, gt=0, description="how often a worker enforces the retention, where there is one"
     )
     max_attempts: int = Field(3, ge=1, description="runs a job gets when its workers keep dying")
+    max_waiting: int = Field(
+        500, ge=1, description="event streams and long polls that one API process holds open"
+    )
+    max_waiting_per_tenant: int = Field(250, ge=1, description="the same, of one tenant")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     mlflow_tracking_uri: str | None = Field(
         None,

@@ -8,8 +8,10 @@
 What the server refuses is raised as the class of `core.errors` that the server raised.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -24,10 +26,18 @@ from core.jobs.views import Event, EventPage, Job, JobPage
 from core.spec import JobSpec
 from secateur.bearer import BearerKey
 from secateur.download import Artifact, fetch, local_path
-from secateur.problems import NotASecateurServer, Unreachable, WaitedTooLong, error_of
+from secateur.following import PASSING, PAUSE, Message, Parser, Patience
+from secateur.problems import (
+    BrokenOff,
+    NotASecateurServer,
+    Unreachable,
+    WaitedTooLong,
+    error_of,
+)
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
-_PAUSE: Final = 0.5
+_LONG_POLL: Final = 20.0  # seconds that one request waits
+_SILENCE: Final = 45.0  # a stream gives a sign of life every 15 seconds
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
@@ -49,6 +59,7 @@ class Client:
             # A proxy from the environment cannot reach this machine's own loopback interface.
             direct = base.host in ("localhost", "127.0.0.1", "::1")
             auth = None if api_key is None else BearerKey(api_key, base)
+            self._timeout = timeout
             self._http = httpx.Client(
                 base_url=base, timeout=timeout, trust_env=not direct, auth=auth
             )
@@ -57,10 +68,25 @@ class Client:
                 f"{url!r} is not a URL: {error}.", remedy="Write http://HOST:PORT."
             ) from None
 
-    def submit(self, spec: JobSpec | Mapping[str, Any]) -> Job:
-        """Queue a job. Raises InvalidSpec, with `fields`, or NotAvailable."""
+    def submit(
+        self, spec: JobSpec | Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Job:
+        """Queue a job, once, even where the connection breaks and the request is sent again.
+
+        Whoever may be killed and start over gives an `idempotency_key` of their own: within a day
+        the same spec under the same key is the same job.
+
+        Raises:
+            InvalidSpec, with `fields`; NotAvailable; IdempotencyKeyReused, for another spec.
+        """
         body = spec.model_dump(mode="json") if isinstance(spec, JobSpec) else dict(spec)
-        return self._parsed(Job, self._send("POST", "/v1/jobs", json=body))
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
+        patience = Patience()
+        while True:
+            try:
+                return self._parsed(Job, self._send("POST", "/v1/jobs", json=body, headers=headers))
+            except PASSING as error:
+                patience.bear(error)
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises JobNotFound."""
@@ -90,35 +116,60 @@ class Client:
         """Ask for the job's end. Raises WrongState when it has ended already."""
         return self._parsed(Job, self._send("POST", f"{_job(job_id)}/cancel"))
 
+    def retry(self, job_id: str) -> Job:
+        """Queue a job again that failed or was cancelled. Raises WrongState for any other."""
+        return self._parsed(Job, self._send("POST", f"{_job(job_id)}/retry"))
+
+    def delete(self, job_id: str) -> None:
+        """Remove a job that has ended, with all it left. Raises WrongState before its end."""
+        self._send("DELETE", _job(job_id))
+
     def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
-        """The job once it has ended, in whatever state.
+        """The job once it has ended, in whatever state; over a server's restart, too.
 
         Raises:
             WaitedTooLong: it goes on after `timeout` seconds; the job is left alone.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        job, etag = None, ""
+        patience = Patience()
         while True:
-            response = self._send("GET", _job(job_id), headers={"If-None-Match": etag})
-            if response.status_code != httpx.codes.NOT_MODIFIED:
-                job, etag = self._parsed(Job, response), response.headers.get("etag", "")
+            left = _LONG_POLL if deadline is None else deadline - time.monotonic()
+            try:
+                job = self._awaited(job_id, min(_LONG_POLL, max(0.0, left)))
+                patience.answered()
                 if job.state in TERMINAL:
                     return job
-            if deadline is not None and time.monotonic() > deadline:
+            except PASSING as error:
+                patience.bear(error)
+            if deadline is not None and time.monotonic() >= deadline:
                 raise WaitedTooLong(f"job {job_id} has not ended after {timeout:g} seconds.")
-            time.sleep(_PAUSE)
+
+    def _awaited(self, job_id: str, seconds: float) -> Job:
+        answer = self._send(
+            "GET", _job(job_id), params={"wait": seconds}, timeout=self._timeout + seconds
+        )
+        return self._parsed(Job, answer)
 
     def events(self, job_id: str, *, after: int = 0, follow: bool = True) -> Iterator[Event]:
-        """The job's events above number `after`; with `follow`, until the job has ended."""
+        """The job's events above number `after`; with `follow`, as they come, until it has ended."""
+        if not follow:
+            yield from self._pages_of_events(job_id, after)
+            return
+        patience = Patience()
         while True:
-            # The state is read first: no event follows the one that ends a job.
-            ended = not follow or self.get(job_id).state in TERMINAL
-            for event in self._pages_of_events(job_id, after):
-                after = event.id
-                yield event
-            if ended:
-                return
-            time.sleep(_PAUSE)
+            try:
+                with self._stream(f"{_job(job_id)}/events", after) as messages:
+                    patience.answered()
+                    for message in messages:
+                        if message.event == "end":
+                            return
+                        event = self._event(message)
+                        after = event.id
+                        yield event
+            except PASSING as error:
+                patience.bear(error)
+            else:
+                time.sleep(PAUSE)  # cut off, as happens at a server's end
 
     def _pages_of_events(self, job_id: str, after: int) -> Iterator[Event]:
         while True:
@@ -177,16 +228,50 @@ class Client:
     ) -> None:
         self.close()
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    @contextmanager
+    def _stream(self, path: str, after: int) -> Iterator[Iterator[Message]]:
+        """Server-sent events, for as long as the line holds. Raises as `_send`."""
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+        timeout = httpx.Timeout(self._timeout, read=_SILENCE)
+        with (
+            self._named_errors(),
+            self._http.stream("GET", path, headers=headers, timeout=timeout) as response,
+        ):
+            if response.status_code == httpx.codes.NO_CONTENT:
+                yield iter([Message("end", "")])
+                return
+            if not response.is_success:
+                response.read()
+                raise error_of(response)
+            parser = Parser()
+            found = (parser.feed(line) for line in response.iter_lines())
+            yield (message for message in found if message)
+
+    @staticmethod
+    def _event(message: Message) -> Event:
         try:
-            response = self._once_more(method, path, options)
+            return Event.model_validate_json(message.data)
+        except ValidationError:
+            raise NotASecateurServer(
+                "something else than events came.", remedy="Check the server's URL and version."
+            ) from None
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
         except httpx.UnsupportedProtocol as error:
             raise BadRequest(f"{error}", remedy="Write http://HOST:PORT.") from None
         except httpx.TransportError as error:
-            raise Unreachable(
+            never_there = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise (Unreachable if never_there else BrokenOff)(
                 f"no answer from {self._http.base_url}: {error or type(error).__name__}.",
                 remedy="Start one with `secateur serve`, or set --url or SECATEUR_URL.",
             ) from None
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with self._named_errors():
+            response = self._once_more(method, path, options)
         if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
             return response
         raise error_of(response)

@@ -14,6 +14,12 @@ class Unreachable(SecateurError):
     code = "server-unreachable"
 
 
+class BrokenOff(Unreachable):
+    """Somebody was there. What became of the request is not known."""
+
+    code = "connection-broken"
+
+
 class NotASecateurServer(SecateurError):
     """Something answers there, and it speaks another language."""
 

@@ -11,10 +11,10 @@ from secrets import token_bytes
 from typing import Any
 
 import httpx
-import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
-from api.serving import options
+from api.serving import Server
 from core.jobs.credentials import SCOPES, Scope
 from core.jobs.keys import KeyStore, NewKey
 from core.jobs.store import JobStore
@@ -41,6 +41,7 @@ class Served:
     store: ObjectStore
     keys: KeyStore
     http: httpx.Client
+    app: FastAPI
 
     def spec(self, **more: Any) -> dict[str, Any]:
         return {"model": {"source": f"file://{self.folder}/models/a"}, "sparsity": 0.5, **more}
@@ -110,6 +111,7 @@ def served(
     store_url: str | None = None,
     database_url: str | None = None,
     loopback: bool = True,
+    port: int = 0,
     **more: Any,
 ) -> Iterator[Served]:
     """A server whose state lies in `folder`, but for what one of the URLs puts elsewhere.
@@ -126,32 +128,27 @@ def served(
         model_roots=(folder / "models",),
         **more,
     )
+    app = create_app(settings, loopback=loopback)
     with (
-        _listening(settings, loopback) as url,
+        _listening(app, settings, port) as url,
         JobStore.open(database) as jobs,
         KeyStore.open(database) as keys,
         httpx.Client(base_url=url, trust_env=False, timeout=30) as http,
     ):
-        yield Served(url, folder, jobs, open_store(objects), keys, http)
+        yield Served(url, folder, jobs, open_store(objects), keys, http, app)
 
 
 @contextmanager
-def _listening(settings: Settings, loopback: bool) -> Iterator[str]:
-    config = uvicorn.Config(
-        create_app(settings, loopback=loopback),
-        **options(settings),
-        host="127.0.0.1",
-        port=0,
-    )
-    server = uvicorn.Server(config)
+def _listening(app: FastAPI, settings: Settings, port: int) -> Iterator[str]:
+    server = Server(app, settings, host="127.0.0.1", port=port)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             thread.join(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        taken = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{taken}"
     finally:
         server.should_exit = True
         thread.join()

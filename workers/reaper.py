@@ -14,6 +14,7 @@ from core.errors import SecateurError
 from core.jobs.reaping import Lease
 from core.jobs.states import State
 from core.jobs.store import JobStore
+from core.removal import finish_removals
 from core.settings import Settings
 from core.store.base import ObjectStore
 from workers.bell import Bell
@@ -35,8 +36,10 @@ class Reaper:
         self._guarded(lambda: self._ring_again(now))
         self._guarded(lambda: self._clean(now, tick))
         self._guarded(self._sweep)
+        self._guarded(lambda: finish_removals(self._jobs, self._store, now))
+        self._guarded(lambda: self._jobs.forget_keys(now))
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: Callable[[], object]) -> None:
         try:
             step()
         except SecateurError as error:

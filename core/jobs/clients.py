@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
-from core.errors import ArtifactsExpired, InvalidSpec, JobNotFound
+from core.errors import ArtifactsExpired, InvalidSpec
 from core.jobs import events, moves
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
+from core.jobs.rows import find
 from core.jobs.states import State
 from core.jobs.views import EventPage, Job, JobPage
 from core.spec import JobSpec
@@ -27,36 +28,14 @@ class ClientSide:
 
     def create(self, tenant: str, spec: JobSpec, now: datetime) -> Job:
         """Accept a job. Once this returns, it will reach a terminal state."""
-        record = JobRecord(
-            id=f"job_{secrets.token_hex(12)}",
-            tenant=tenant,
-            state=State.QUEUED,
-            progress=0.0,
-            message="queued",
-            attempt=1,
-            epoch=0,
-            swept=False,
-            version=1,
-            last_event=0,
-            created_at=now,
-            queued_at=now,
-            spec=spec.model_dump(mode="json"),
-            method=spec.method,
-            model=spec.model.source,
-            labels=spec.metadata,
-            priority=spec.priority,
-        )
         with self._database.write() as session:
-            session.add(record)
-            session.flush()
-            data = {"state": record.state.value, "attempt": record.attempt}
-            events.append(session, record, now, "state", record.message, data=data)
+            record = add_job(session, tenant, spec, now)
         return view(record)
 
     def get(self, tenant: str, job_id: str) -> Job:
         """One job. Raises JobNotFound, also for another tenant's."""
         with self._database.read() as session:
-            return view(_find(session, tenant, job_id))
+            return view(find(session, tenant, job_id))
 
     def list(
         self,
@@ -74,7 +53,7 @@ class ClientSide:
         Raises:
             InvalidSpec: `after` is not a cursor from an earlier page.
         """
-        query = select(JobRecord).where(JobRecord.tenant == tenant)
+        query = select(JobRecord).where(JobRecord.tenant == tenant, JobRecord.deleted_at.is_(None))
         if state is not None:
             query = query.where(JobRecord.state == state)
         if method is not None:
@@ -99,14 +78,14 @@ class ClientSide:
             JobNotFound, and WrongState when the job has already ended.
         """
         with self._database.write() as session:
-            record = _find(session, tenant, job_id, lock=True)
+            record = find(session, tenant, job_id, lock=True)
             moves.request_cancel(session, record, now)
         return view(record)
 
     def events(self, tenant: str, job_id: str, *, after: int = 0, limit: int = 100) -> EventPage:
         """The job's events with numbers above `after`. Raises JobNotFound."""
         with self._database.read() as session:
-            _find(session, tenant, job_id)
+            find(session, tenant, job_id)
             return events.page(session, job_id, after=after, limit=limit)
 
     def manifest_key(self, tenant: str, job_id: str) -> str | None:
@@ -116,10 +95,38 @@ class ClientSide:
             JobNotFound, and ArtifactsExpired when retention has taken the result.
         """
         with self._database.read() as session:
-            record = _find(session, tenant, job_id)
+            record = find(session, tenant, job_id)
             if record.expired_at is not None:
                 raise ArtifactsExpired(job_id, record.expired_at)
             return record.manifest_key
+
+
+def add_job(session: Session, tenant: str, spec: JobSpec, now: datetime) -> JobRecord:
+    """The row of a new job, and the first event of its history."""
+    record = JobRecord(
+        id=f"job_{secrets.token_hex(12)}",
+        tenant=tenant,
+        state=State.QUEUED,
+        progress=0.0,
+        message="queued",
+        attempt=1,
+        epoch=0,
+        swept=False,
+        version=1,
+        last_event=0,
+        created_at=now,
+        queued_at=now,
+        spec=spec.model_dump(mode="json"),
+        method=spec.method,
+        model=spec.model.source,
+        labels=spec.metadata,
+        priority=spec.priority,
+    )
+    session.add(record)
+    session.flush()
+    data = {"state": record.state.value, "attempt": record.attempt}
+    events.append(session, record, now, "state", record.message, data=data)
+    return record
 
 
 def view(record: JobRecord) -> Job:
@@ -145,14 +152,6 @@ def view(record: JobRecord) -> Job:
             "version": record.version,
         }
     )
-
-
-def _find(session: Session, tenant: str, job_id: str, *, lock: bool = False) -> JobRecord:
-    query = select(JobRecord).where(JobRecord.id == job_id, JobRecord.tenant == tenant)
-    record = session.scalars(query.with_for_update() if lock else query).one_or_none()
-    if record is None:
-        raise JobNotFound(job_id)
-    return record
 
 
 def _cursor(job: Job) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from core.errors import WorkerLost
+from core.errors import WorkerLost, WrongState
 from core.jobs import events
 from core.jobs.records import JobRecord
-from core.jobs.states import TERMINAL, State, check_move
+from core.jobs.states import RETRYABLE, TERMINAL, State, check_move
 from core.jobs.views import Failure
 
 
@@ -75,6 +75,24 @@ def request_cancel(session: Session, record: JobRecord, now: datetime) -> None:
     check_move(record.id, record.state, State.CANCELLING)
     record.state = State.CANCELLING
     record.message = "cancelling"
+    record.version += 1
+    _tell(session, record, now)
+
+
+def start_over(session: Session, record: JobRecord, now: datetime) -> None:
+    """Back to the queue after the end, on a client's wish. Raises WrongState from anywhere else."""
+    if record.state not in RETRYABLE:
+        raise WrongState(
+            f"job {record.id} is {record.state} and cannot be retried.",
+            remedy="Only a job that has failed or was cancelled can; post its spec for another run.",
+        )
+    _move(record, State.QUEUED, "queued again")
+    record.attempt = 1
+    record.queued_at = now
+    record.started_at = record.finished_at = record.expired_at = None
+    record.error = None
+    record.phase, record.progress, record.eta_seconds = None, 0.0, None
+    record.swept = False
     record.version += 1
     _tell(session, record, now)
 

@@ -115,6 +115,8 @@ class JobRecord(Base):
     started_at: Mapped[datetime | None] = mapped_column(UtcTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
     expired_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    # Since when no client sees it any more; the row goes once its objects have.
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     # The JobSpec as posted, and copies of what lists filter and workers order by.
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -127,6 +129,7 @@ class JobRecord(Base):
         Index(None, "tenant", "created_at", "id"),
         Index(None, "state", "lease_until"),
         Index(None, "state", "priority", "queued_at"),
+        Index(None, "deleted_at"),
     )
 
 

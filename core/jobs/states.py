@@ -28,11 +28,15 @@ NEXT: dict[State, frozenset[State]] = {
     # A run that finished before it heard of the cancellation still ends as cancelled.
     State.CANCELLING: frozenset({State.CANCELLED}),
     State.SUCCEEDED: frozenset(),
-    State.FAILED: frozenset(),
-    State.CANCELLED: frozenset(),
+    # Only a client's wish leads on from here.
+    State.FAILED: frozenset({State.QUEUED}),
+    State.CANCELLED: frozenset({State.QUEUED}),
 }
 
-TERMINAL = frozenset(state for state, following in NEXT.items() if not following)
+TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+"""The states in which nothing happens by itself."""
+
+RETRYABLE = frozenset({State.FAILED, State.CANCELLED})
 
 
 def check_move(job_id: str, now: State, then: State) -> None:

@@ -1,4 +1,4 @@
-"""The job store: one database, seen from its four sides."""
+"""The job store: one database, seen from all its sides."""
 
 from typing import Self
 
@@ -7,16 +7,31 @@ from sqlalchemy import select
 from core.jobs.clients import ClientSide
 from core.jobs.database import Database
 from core.jobs.expiry import ExpirySide
+from core.jobs.idempotency import IdempotencySide
 from core.jobs.leases import WorkerSide
 from core.jobs.reaping import ReaperSide
 from core.jobs.records import JobRecord
+from core.jobs.removal import RemovalSide
+from core.jobs.retrying import RetrySide
+from core.jobs.watching import WatchSide
 
 
-class JobStore(ClientSide, WorkerSide, ReaperSide, ExpirySide):
+class JobStore(
+    ClientSide,
+    IdempotencySide,
+    RetrySide,
+    RemovalSide,
+    WatchSide,
+    WorkerSide,
+    ReaperSide,
+    ExpirySide,
+):
     """Jobs in a database that `core.jobs.migrate` has prepared. Safe to share between threads."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
+        # The one side that holds something beside the database.
+        IdempotencySide.__init__(self, database)
 
     @classmethod
     def open(cls, url: str, *, pooled: bool = True) -> Self:

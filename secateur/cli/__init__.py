@@ -13,6 +13,7 @@ from secateur.cli import (
     api,
     cancel,
     check,
+    delete,
     demo,
     doctor,
     download,
@@ -23,6 +24,7 @@ from secateur.cli import (
     log,
     prune,
     push,
+    retry,
     secrets,
     serve,
     status,
@@ -49,6 +51,8 @@ app.command("status")(status.status)
 app.command("check")(check.check)
 app.command("watch")(watch.watch)
 app.command("cancel")(cancel.cancel)
+app.command("retry")(retry.retry)
+app.command("delete")(delete.delete)
 app.command("download")(download.download)
 app.command("log")(log.log)
 app.command("push")(push.push)

@@ -13,12 +13,11 @@ def api(
 ) -> None:
     """Run the API alone; database, broker and store come from SECATEUR_*."""
     import logging
-
-    import uvicorn
+    import sys
 
     from api.app import create_app
     from api.guards import is_loopback
-    from api.serving import demands_keys, options
+    from api.serving import Server, demands_keys
     from secateur.cli._settings import load_settings
 
     settings = load_settings()
@@ -28,4 +27,7 @@ def api(
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    uvicorn.run(app, host=host, port=port, **options(settings))
+    server = Server(app, settings, host=host, port=port)
+    server.run()
+    if not server.started:
+        sys.exit(3)

@@ -46,6 +46,22 @@ def test_submit_status_list_cancel(server: Served, run: Run) -> None:
     assert again.err.startswith("error: job ")
 
 
+def test_retry_and_delete(server: Served, run: Run) -> None:
+    job_id = server.failed()
+    assert run("retry", job_id).out == f"{job_id} queued\n"
+    again = run("retry", job_id)
+    assert (again.status, again.out) == (1, "")
+    assert "cannot be retried" in again.err
+    assert "Cancel it" in run("delete", job_id).err
+    run("cancel", job_id)
+    assert run("retry", job_id, "--json").json()["state"] == "queued"
+    run("cancel", job_id)
+    assert run("delete", job_id, "--json").json() == {"id": job_id, "deleted": True}
+    assert run("delete", job_id).status == 1
+    other = server.failed()
+    assert run("delete", other).out == f"{other} deleted\n"
+
+
 def test_submit_prints_the_id_alone(server: Served, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "spec.json"
     file.write_text(json.dumps(server.spec()))

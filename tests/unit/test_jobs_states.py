@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import LeaseLost, WrongState
 from core.jobs.migrate import migrate
-from core.jobs.states import NEXT, OWNED, TERMINAL, State, check_move, sources_of
+from core.jobs.states import NEXT, OWNED, RETRYABLE, TERMINAL, State, check_move, sources_of
 from core.jobs.store import JobStore
 from core.jobs.views import Failure, Job
 from core.progress import Progress
@@ -31,8 +31,10 @@ def test_a_move_is_allowed_exactly_when_the_table_has_it(now: State, then: State
         assert now not in sources_of(then)
 
 
-def test_every_state_can_reach_an_end_and_no_end_leads_on() -> None:
-    assert {State.SUCCEEDED, State.FAILED, State.CANCELLED} == TERMINAL
+def test_every_state_can_reach_an_end_and_only_a_wish_leads_on_from_one() -> None:
+    assert {state for state in State if not NEXT[state] - {State.QUEUED}} == TERMINAL
+    assert {state for state in TERMINAL if NEXT[state]} == RETRYABLE
+    assert NEXT[State.SUCCEEDED] == frozenset()
     for state in State:
         reached, grown = {state}, {state} | NEXT[state]
         while grown != reached:
@@ -67,6 +69,7 @@ class Step:
 ANYONES: dict[str, Callable[[Step], object]] = {
     "claim": lambda s: s.jobs.claim(s.job_id, "worker", s.now, 60),
     "cancel": lambda s: s.jobs.cancel("default", s.job_id, s.now),
+    "retry": lambda s: s.jobs.retry("default", s.job_id, s.now),
     "take_back": Step.take_back,
     "sleep": lambda _: None,
 }
@@ -119,7 +122,7 @@ def _is_refused(name: str, step: Step) -> bool:
     except LeaseLost:
         return True
     except WrongState:
-        assert name == "cancel"
+        assert name in ("cancel", "retry")
     return False
 
 

@@ -16,5 +16,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("jobs") as jobs:
-        jobs.drop_column("expired_at")
+    # Not as a batch: that would drop the old table on SQLite, and with its rows their events.
+    op.drop_column("jobs", "expired_at")
