@@ -11,11 +11,11 @@ from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import ArtifactsExpired, InvalidSpec, JobNotFound
-from core.jobs import events, moves
+from core.jobs import attempts, events, moves
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
 from core.jobs.states import State
-from core.jobs.views import EventPage, Job, JobPage
+from core.jobs.views import Attempt, EventPage, Job, JobPage
 from core.spec import JobSpec
 
 
@@ -51,12 +51,13 @@ class ClientSide:
             session.flush()
             data = {"state": record.state.value, "attempt": record.attempt}
             events.append(session, record, now, "state", record.message, data=data)
-        return view(record)
+        return view(record, ())
 
     def get(self, tenant: str, job_id: str) -> Job:
         """One job. Raises JobNotFound, also for another tenant's."""
         with self._database.read() as session:
-            return view(_find(session, tenant, job_id))
+            record = _find(session, tenant, job_id)
+            return view(record, attempts.of(session, record))
 
     def list(
         self,
@@ -101,7 +102,8 @@ class ClientSide:
         with self._database.write() as session:
             record = _find(session, tenant, job_id, lock=True)
             moves.request_cancel(session, record, now)
-        return view(record)
+            runs = attempts.of(session, record)
+        return view(record, runs)
 
     def events(self, tenant: str, job_id: str, *, after: int = 0, limit: int = 100) -> EventPage:
         """The job's events with numbers above `after`. Raises JobNotFound."""
@@ -122,8 +124,12 @@ class ClientSide:
             return record.manifest_key
 
 
-def view(record: JobRecord) -> Job:
-    """The row as a client sees it."""
+def view(record: JobRecord, runs: tuple[Attempt, ...] | None = None) -> Job:
+    """The row as a client sees it; without its `runs`, as lists show it."""
+    error = record.error and {
+        **record.error,
+        "log": record.error.get("log", ()) if runs is not None else (),
+    }
     return Job.model_validate(
         {
             "id": record.id,
@@ -138,7 +144,9 @@ def view(record: JobRecord) -> Job:
             "started_at": record.started_at,
             "finished_at": record.finished_at,
             "expired_at": record.expired_at,
-            "error": record.error,
+            "error": error,
+            "plan": record.plan,
+            "attempts": runs,
             "spec": record.spec,
             "metadata": record.labels,
             "priority": record.priority,

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     Enum,
@@ -86,8 +87,12 @@ class JobRecord(Base):
     progress: Mapped[float] = mapped_column(Float)
     message: Mapped[str] = mapped_column(Words)
     eta_seconds: Mapped[float | None] = mapped_column(Float)
-    # {code, message, remedy} of a failed job.
-    error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    # {code, message, remedy, log} of a failed job.
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # The core.progress.Forecast of the last run, once it had one.
+    plan: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # What the next run may use at most, after one whose memory ran out.
+    memory_budget: Mapped[int | None] = mapped_column(BigInteger)
 
     # The run that counts towards the limit of attempts: 1 is the first. Giving a job back at a
     # worker's own shutdown does not count.
@@ -128,6 +133,24 @@ class JobRecord(Base):
         Index(None, "state", "lease_until"),
         Index(None, "state", "priority", "queued_at"),
     )
+
+
+class AttemptRecord(Base):
+    """One run of a job. Written in the transactions in which the job is claimed and let go."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    # The job's epoch while it ran: each claim has its own.
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    # The job's attempt, which runs that were given back share with the one after them.
+    number: Mapped[int] = mapped_column(Integer)
+    worker: Mapped[str] = mapped_column(String(255))
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    # One of core.jobs.views.Outcome.
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Words)
 
 
 class EventRecord(Base):

@@ -1,0 +1,38 @@
+"""Attempts with their reasons, and the plan of a run."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from core.jobs.records import UtcTime
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("jobs", sa.Column("plan", sa.JSON))
+    op.add_column("jobs", sa.Column("memory_budget", sa.BigInteger))
+    op.create_table(
+        "attempts",
+        sa.Column("job_id", sa.String(28), nullable=False),
+        sa.Column("epoch", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("worker", sa.String(255), nullable=False),
+        sa.Column("started_at", UtcTime, nullable=False),
+        sa.Column("ended_at", UtcTime),
+        sa.Column("outcome", sa.String(16)),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "epoch", name="pk_attempts"),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name="fk_attempts_job_id_jobs", ondelete="CASCADE"
+        ),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("attempts")
+    # Not in a batch: SQLite would drop the old table, and all events with it.
+    op.drop_column("jobs", "memory_budget")
+    op.drop_column("jobs", "plan")
