@@ -52,11 +52,32 @@ JOB: Final[dict[str, Any]] = {
     "finished_at": None,
     "expired_at": None,
     "error": None,
+    "plan": {
+        "peak_bytes": 18_200_000_000,
+        "budget_bytes": 24_000_000_000,
+        "least_bytes": 17_100_000_000,
+        "group": 4,
+        "flops": 2.1e16,
+        "seconds": 1840.0,
+    },
+    "attempts": [
+        {
+            "number": 1,
+            "epoch": 1,
+            "worker": "gpu-3:4711",
+            "started_at": "2026-11-02T09:00:01Z",
+            "ended_at": None,
+            "outcome": None,
+            "reason": "",
+        }
+    ],
     "spec": SPEC,
     "metadata": {"team": "search"},
     "priority": 0,
     "version": 7,
 }
+LISTED: Final[dict[str, Any]] = {**JOB, "attempts": None}
+"""As lists show a job."""
 EVENT: Final[dict[str, Any]] = {
     "id": 4,
     "created_at": "2026-11-02T09:00:20Z",

@@ -55,7 +55,7 @@ def memory_words() -> str:
     """How much memory this process has held and how much is free, for an error's message."""
     free = [int(psutil.virtual_memory().available), left_to_container(_CGROUP)]
     places = [("", peak_bytes(torch.device("cpu")), min(n for n in free if n is not None))]
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # the library's omission
         places.append(
             (" on the GPU", torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()[0])
         )

@@ -50,7 +50,8 @@ def secrets_of(variables: Mapping[str, str], urls: Iterable[str | None] = ()) ->
 
 def shown(lines: Iterable[str], secrets: Iterable[str] = ()) -> tuple[str, ...]:
     """The last of `lines`, as they may be shown: at most 20 of them and 4 KB."""
-    hidden, kept, size = tuple(secrets), [], 0
+    hidden, size = tuple(secrets), 0
+    kept: list[str] = []
     for line in reversed([clean for each in lines if (clean := _clean(each, hidden))]):
         size += len(line.encode()) + 1
         if len(kept) == MOST_LINES or size > MOST_BYTES:

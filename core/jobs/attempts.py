@@ -10,17 +10,28 @@ from typing import Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from core.errors import OutOfMemory
 from core.jobs.records import AttemptRecord, JobRecord
 from core.jobs.states import State
-from core.jobs.views import Attempt, Outcome
+from core.jobs.views import Attempt, Failure, Outcome
+from core.run_errors import PhaseTimeout
 
 SHOWN: Final = 50  # workers that leave give jobs back, and nothing limits how often
 
-OF_END: Final[dict[State, Outcome]] = {
+_OF_END: Final[dict[State, Outcome]] = {
     State.SUCCEEDED: "succeeded",
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
 }
+_OF_CODE: Final[dict[str, Outcome]] = {
+    OutOfMemory.code: "out-of-memory",
+    PhaseTimeout.code: "timed-out",
+}
+
+
+def outcome_of(end: State, failure: Failure | None) -> Outcome:
+    """How the attempt ended that ended its job."""
+    return _OF_CODE.get(failure.code, "failed") if failure else _OF_END[end]
 
 
 def begin(session: Session, record: JobRecord, now: datetime) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, func, null, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidSpec, LeaseLost
-from core.jobs import attempts, events, moves
+from core.jobs import attempts, events, moves, order
 from core.jobs.database import Database
 from core.jobs.plans import words
 from core.jobs.records import JobRecord
@@ -94,6 +94,7 @@ class WorkerSide:
             message = f"attempt {record.attempt} started"
             events.append(session, record, now, "state", message, data=data)
             attempts.begin(session, record, now)
+            order.served(session, record.tenant)
             try:
                 spec = JobSpec.model_validate(record.spec)
             except ValidationError as error:

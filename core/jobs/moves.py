@@ -32,7 +32,7 @@ class Release:
     remedy: str = LOOK
     log: tuple[str, ...] = ()
     memory_budget: int | None = None
-    """What the next run may use at most; None leaves it to its worker."""
+    """What the next runs may use at most; None changes nothing."""
 
 
 def end(
@@ -51,7 +51,7 @@ def end(
         then, failure, outcome = State.CANCELLED, None, None
     _move(record, then, failure.message if failure else then.value)
     reason = failure.message if failure else ""
-    attempts.close(session, record, now, outcome or attempts.OF_END[then], reason)
+    attempts.close(session, record, now, outcome or attempts.outcome_of(then, failure), reason)
     record.memory_budget = None
     record.finished_at = now
     record.eta_seconds = None
@@ -78,7 +78,8 @@ def release(session: Session, record: JobRecord, now: datetime, why: Release) ->
     attempts.close(session, record, now, why.outcome, why.reason)
     _move(record, State.QUEUED, why.reason)
     record.attempt += why.counts
-    record.memory_budget = why.memory_budget if why.counts else record.memory_budget
+    # What was too much once stays too much, whatever ends the next run.
+    record.memory_budget = why.memory_budget or record.memory_budget
     record.queued_at = now
     record.phase, record.progress, record.eta_seconds = None, 0.0, None
     _tell(session, record, now, level="warning", reason=why.reason)

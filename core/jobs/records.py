@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -91,7 +92,7 @@ class JobRecord(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     # The core.progress.Forecast of the last run, once it had one.
     plan: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    # What the next run may use at most, after one whose memory ran out.
+    # What the next runs may use at most, after one whose memory ran out.
     memory_budget: Mapped[int | None] = mapped_column(BigInteger)
 
     # The run that counts towards the limit of attempts: 1 is the first. Giving a job back at a
@@ -131,7 +132,8 @@ class JobRecord(Base):
     __table_args__ = (
         Index(None, "tenant", "created_at", "id"),
         Index(None, "state", "lease_until"),
-        Index(None, "state", "priority", "queued_at"),
+        # As core.jobs.order reads it: nothing is left to sort but one row of each tenant.
+        Index("ix_jobs_order", "state", "tenant", text("priority DESC"), "created_at", "id"),
     )
 
 
@@ -151,6 +153,16 @@ class AttemptRecord(Base):
     # One of core.jobs.views.Outcome.
     outcome: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Words)
+
+
+class TurnRecord(Base):
+    """When a tenant was last served, in claims since the beginning. Outlives its jobs: whoever deletes
+    them is not served sooner for it."""
+
+    __tablename__ = "turns"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    turn: Mapped[int] = mapped_column(BigInteger)
 
 
 class EventRecord(Base):

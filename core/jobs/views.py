@@ -20,9 +20,17 @@ class Failure(BaseModel):
 
 
 Outcome = Literal[
-    "succeeded", "failed", "cancelled", "given-back", "died", "stalled", "out-of-memory", "lost"
+    "succeeded",
+    "failed",
+    "timed-out",
+    "out-of-memory",
+    "cancelled",
+    "given-back",
+    "died",
+    "stalled",
+    "lost",
 ]
-"""How an attempt ended. `given-back`: its worker shut down, and it does not count. `died`: the run's
+"""How an attempt ended. `timed-out`: at the limit of a phase. `given-back`: its worker shut down, and it does not count. `died`: the run's
 process ended without a word. `stalled`: it said nothing for too long. `lost`: its worker was not
 heard of in time."""
 

@@ -1,12 +1,10 @@
 """What becomes of a job when its run ended without a result, and what of it is told."""
 
-from typing import Any
-
 import pytest
 
 from core.errors import OutOfMemory
 from core.jobs.views import Failure
-from core.progress import Forecast, Progress
+from core.progress import Forecast, Phase, Progress
 from workers.endings import SLACK, Again, Ending, judge, smaller_budget
 from workers.limits import MOST_SECONDS, Limits, Overrun
 from workers.memory import Held
@@ -103,12 +101,12 @@ def test_a_death_is_tried_again_in_its_own_words() -> None:
     assert found == Again("the run's process was killed by SIGKILL", log=("x",))
 
 
-def limits(**by_phase: Any) -> Limits:
-    return Limits(by_phase, 10.0, 100.0)
+def limits(by_phase: dict[Phase, float] | None = None) -> Limits:
+    return Limits(by_phase or {}, 10.0, 100.0)
 
 
 def test_only_the_phase_that_has_a_limit_is_ended() -> None:
-    found = limits(pruning=3.0)
+    found = limits({"pruning": 3.0})
     found.heard("fetching")
     assert found.look(104.0) is None
     found.heard("pruning")
@@ -118,7 +116,7 @@ def test_only_the_phase_that_has_a_limit_is_ended() -> None:
 
 
 def test_a_new_phase_has_all_of_its_time() -> None:
-    found = limits(pruning=3.0, evaluating=3.0)
+    found = limits({"pruning": 3.0, "evaluating": 3.0})
     found.heard("pruning")
     assert found.look(102.0) is None
     found.heard("evaluating")
@@ -138,7 +136,7 @@ def test_any_word_breaks_the_silence() -> None:
 
 def test_time_in_which_nobody_could_look_is_not_the_run_s() -> None:
     """The worker was stopped, the machine slept: on waking up, hours have passed on every clock."""
-    found = limits(pruning=2 * MOST_SECONDS)
+    found = limits({"pruning": 2 * MOST_SECONDS})
     found.heard("pruning")
     assert found.look(100_000.0) is None
     assert found.look(100_000.0 + MOST_SECONDS) == Overrun("phase", "pruning", 2 * MOST_SECONDS)

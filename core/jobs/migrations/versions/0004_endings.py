@@ -1,4 +1,4 @@
-"""Attempts with their reasons, and the plan of a run."""
+"""Attempts with their reasons, the plan of a run, and turns between tenants."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,9 +29,21 @@ def upgrade() -> None:
             ["job_id"], ["jobs.id"], name="fk_attempts_job_id_jobs", ondelete="CASCADE"
         ),
     )
+    op.create_table(
+        "turns",
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("turn", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", name="pk_turns"),
+    )
+    op.drop_index("ix_jobs_state_priority_queued_at", "jobs")
+    order = ["state", "tenant", sa.text("priority DESC"), "created_at", "id"]
+    op.create_index("ix_jobs_order", "jobs", order)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_jobs_order", "jobs")
+    op.create_index("ix_jobs_state_priority_queued_at", "jobs", ["state", "priority", "queued_at"])
+    op.drop_table("turns")
     op.drop_table("attempts")
     # Not in a batch: SQLite would drop the old table, and all events with it.
     op.drop_column("jobs", "memory_budget")
