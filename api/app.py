@@ -8,7 +8,18 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import artifacts, auth, catalog, dashboard, health, jobs, openapi, problems, sessions
+from api import (
+    artifacts,
+    auth,
+    catalog,
+    dashboard,
+    health,
+    jobs,
+    openapi,
+    problems,
+    sessions,
+    workers,
+)
 from api.access import Access
 from api.dependencies import Resources
 from api.doorbell import Doorbell
@@ -27,6 +38,7 @@ ROUTERS: Final = (
     jobs.router,
     artifacts.router,
     catalog.router,
+    workers.router,
     health.router,
     dashboard.router,
     sessions.router,

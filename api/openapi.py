@@ -27,6 +27,7 @@ TAGS: Final = [
     {"name": "jobs", "description": "Submit, watch and cancel pruning jobs."},
     {"name": "artifacts", "description": "What a succeeded job left: checkpoint and report."},
     {"name": "catalog", "description": "Methods, model families and example models."},
+    {"name": "workers", "description": "Who carries jobs out."},
     {"name": "health", "description": "For load balancers and people."},
 ]
 
@@ -92,6 +93,18 @@ ARTIFACT: Final[dict[str, Any]] = {
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "media_type": "application/json",
     "url": f"/v1/jobs/{JOB_ID}/artifacts/model/config.json",
+}
+WORKER: Final[dict[str, Any]] = {
+    "id": "gpu-3:4711",
+    "host": "gpu-3",
+    "device": "cuda",
+    "gpus": [{"name": "NVIDIA H100 80GB HBM3", "memory_bytes": 85_520_809_984}],
+    "versions": {"python": "3.12.8", "secateur": "0.1.0", "torch": "2.13.0"},
+    "started_at": "2026-11-02T08:00:00Z",
+    "last_seen": "2026-11-02T09:00:15Z",
+    "state": "online",
+    "busy": True,
+    "job": JOB_ID,
 }
 _OK: Final = {"ok": True, "why": ""}
 READY: Final = {"ready": True, "checks": {"database": _OK, "broker": _OK, "store": _OK}}

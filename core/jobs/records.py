@@ -165,6 +165,23 @@ class TurnRecord(Base):
     turn: Mapped[int] = mapped_column(BigInteger)
 
 
+class WorkerRecord(Base):
+    """A worker that says it lives. Its id is what `jobs.worker` holds while it carries one out."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    device: Mapped[str] = mapped_column(String(64))
+    # Of core.jobs.presence.Gpu.
+    gpus: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    versions: Mapped[dict[str, str]] = mapped_column(JSON)
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    last_seen: Mapped[datetime] = mapped_column(UtcTime)
+    # How many seconds after `last_seen` it meant to say so again.
+    again_in: Mapped[float] = mapped_column(Float)
+
+
 class EventRecord(Base):
     """One line of a job's history. Written once, in the transaction of the change it tells of."""
 

@@ -1,4 +1,4 @@
-"""The job store: one database, seen from its four sides."""
+"""The job store: one database, seen from its sides."""
 
 from typing import Self
 
@@ -7,12 +7,13 @@ from sqlalchemy import select
 from core.jobs.clients import ClientSide
 from core.jobs.database import Database
 from core.jobs.expiry import ExpirySide
+from core.jobs.fleet import FleetSide
 from core.jobs.leases import WorkerSide
 from core.jobs.reaping import ReaperSide
 from core.jobs.records import JobRecord
 
 
-class JobStore(ClientSide, WorkerSide, ReaperSide, ExpirySide):
+class JobStore(ClientSide, WorkerSide, ReaperSide, ExpirySide, FleetSide):
     """Jobs in a database that `core.jobs.migrate` has prepared. Safe to share between threads."""
 
     def __init__(self, database: Database) -> None:

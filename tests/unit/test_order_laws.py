@@ -8,8 +8,10 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from core.jobs.migrate import migrate
+from core.jobs.order import next_to_run
 from core.jobs.store import JobStore
 from core.spec import parse_spec
 
@@ -116,3 +118,14 @@ def _end(jobs: JobStore, model: Model, index: int, now: datetime, *, back: bool)
         model.waiting[tenant].append((-job.priority, job.created_at, job_id))
     else:
         jobs.succeed(job_id, epoch, f"jobs/{job_id}/manifest.json", now)
+
+
+def test_no_claim_reads_what_neither_waits_nor_runs(jobs: JobStore) -> None:
+    """Jobs that are over are the most there are, and stay for ever."""
+    with jobs._database.read() as session:
+        query = next_to_run(16).compile(session.bind, compile_kwargs={"literal_binds": True})
+        steps = [str(row[3]) for row in session.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
+    reads = [step for step in steps if " jobs " in f"{step} "]
+    assert len(reads) == 2, steps
+    for step in reads:
+        assert step == "SEARCH jobs USING COVERING INDEX ix_jobs_order (state=?)"

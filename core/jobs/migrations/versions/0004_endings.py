@@ -1,4 +1,4 @@
-"""Attempts with their reasons, the plan of a run, and turns between tenants."""
+"""Attempts with their reasons, the plan of a run, and turns between tenants, and who the workers are."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -35,6 +35,18 @@ def upgrade() -> None:
         sa.Column("turn", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("tenant", name="pk_turns"),
     )
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.String(255), nullable=False),
+        sa.Column("host", sa.String(255), nullable=False),
+        sa.Column("device", sa.String(64), nullable=False),
+        sa.Column("gpus", sa.JSON, nullable=False),
+        sa.Column("versions", sa.JSON, nullable=False),
+        sa.Column("started_at", UtcTime, nullable=False),
+        sa.Column("last_seen", UtcTime, nullable=False),
+        sa.Column("again_in", sa.Float, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_workers"),
+    )
     op.drop_index("ix_jobs_state_priority_queued_at", "jobs")
     order = ["state", "tenant", sa.text("priority DESC"), "created_at", "id"]
     op.create_index("ix_jobs_order", "jobs", order)
@@ -43,6 +55,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_jobs_order", "jobs")
     op.create_index("ix_jobs_state_priority_queued_at", "jobs", ["state", "priority", "queued_at"])
+    op.drop_table("workers")
     op.drop_table("turns")
     op.drop_table("attempts")
     # Not in a batch: SQLite would drop the old table, and all events with it.
