@@ -19,6 +19,7 @@ from api import (
     openapi,
     problems,
     sessions,
+    workers,
 )
 from api.access import Access
 from api.dependencies import Resources
@@ -42,6 +43,7 @@ ROUTERS: Final = (
     events.router,
     artifacts.router,
     catalog.router,
+    workers.router,
     health.router,
     dashboard.router,
     sessions.router,

@@ -145,7 +145,7 @@ def submit_job(
     response_model=JobPage,
     response_description="Newest first. `next` is the `after` of the following page.",
     responses={
-        **openapi.example(200, {"data": [openapi.JOB], "has_more": False, "next": None}),
+        **openapi.example(200, {"data": [openapi.LISTED], "has_more": False, "next": None}),
         **openapi.NOT_MODIFIED,
         **documented(InvalidSpec, StoreUnavailable),
     },
@@ -164,7 +164,7 @@ def list_jobs(
     limit: Limit = 50,
     after: Annotated[str | None, Query(max_length=512, description="`next` of a page")] = None,
 ) -> Response:
-    """All filters given must hold. `metadata.KEY=VALUE` filters on metadata, any number of times."""
+    """All filters given must hold. A list shows neither attempts nor logs. `metadata.KEY=VALUE` filters on metadata, any number of times."""
     page = jobs.list(
         tenant,
         state=state,

@@ -28,6 +28,7 @@ TAGS: Final = [
     {"name": "jobs", "description": "Submit, watch, cancel, retry and delete pruning jobs."},
     {"name": "artifacts", "description": "What a succeeded job left: checkpoint and report."},
     {"name": "catalog", "description": "Methods, model families and example models."},
+    {"name": "workers", "description": "Who carries jobs out."},
     {"name": "health", "description": "For load balancers and people."},
 ]
 
@@ -53,11 +54,32 @@ JOB: Final[dict[str, Any]] = {
     "finished_at": None,
     "expired_at": None,
     "error": None,
+    "plan": {
+        "peak_bytes": 18_200_000_000,
+        "budget_bytes": 24_000_000_000,
+        "least_bytes": 17_100_000_000,
+        "group": 4,
+        "flops": 2.1e16,
+        "seconds": 1840.0,
+    },
+    "attempts": [
+        {
+            "number": 1,
+            "epoch": 1,
+            "worker": "gpu-3:4711",
+            "started_at": "2026-11-02T09:00:01Z",
+            "ended_at": None,
+            "outcome": None,
+            "reason": "",
+        }
+    ],
     "spec": SPEC,
     "metadata": {"team": "search"},
     "priority": 0,
     "version": 7,
 }
+LISTED: Final[dict[str, Any]] = {**JOB, "attempts": None}
+"""As lists show a job."""
 EVENT: Final[dict[str, Any]] = {
     "id": 4,
     "created_at": "2026-11-02T09:00:20Z",
@@ -82,6 +104,18 @@ ARTIFACT: Final[dict[str, Any]] = {
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "media_type": "application/json",
     "url": f"/v1/jobs/{JOB_ID}/artifacts/model/config.json",
+}
+WORKER: Final[dict[str, Any]] = {
+    "id": "gpu-3:4711",
+    "host": "gpu-3",
+    "device": "cuda",
+    "gpus": [{"name": "NVIDIA H100 80GB HBM3", "memory_bytes": 85_520_809_984}],
+    "versions": {"python": "3.12.8", "secateur": "0.1.0", "torch": "2.13.0"},
+    "started_at": "2026-11-02T08:00:00Z",
+    "last_seen": "2026-11-02T09:00:15Z",
+    "state": "online",
+    "busy": True,
+    "job": JOB_ID,
 }
 _OK: Final = {"ok": True, "why": ""}
 READY: Final = {"ready": True, "checks": {"database": _OK, "broker": _OK, "store": _OK}}

@@ -51,6 +51,20 @@ def peak_bytes(on: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def memory_words() -> str:
+    """How much memory this process has held and how much is free, for an error's message."""
+    free = [int(psutil.virtual_memory().available), left_to_container(_CGROUP)]
+    places = [("", peak_bytes(torch.device("cpu")), min(n for n in free if n is not None))]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # the library's omission
+        places.append(
+            (" on the GPU", torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()[0])
+        )
+    return "; ".join(
+        f"the run had held {held / 1e9:.2f} GB{where} at most, {left / 1e9:.2f} GB were free"
+        for where, held, left in places
+    )
+
+
 def default_budget(on: torch.device) -> int:
     """Three quarters of what is free, and what this process already holds."""
     if on.type == "cuda":

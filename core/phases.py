@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from core.progress import Phase, Progress, Report
+from core.progress import Forecast, Phase, Progress, Report
 
 
 class Phases:
@@ -33,6 +33,10 @@ class Phases:
     def received(self, done: int, of: int) -> None:
         """As `step`, for bytes."""
         self._told(done / of, f"{done / 1e6:.1f} of {of / 1e6:.1f} MB")
+
+    def planned(self, forecast: Forecast) -> None:
+        """Tell what the rest will take."""
+        self._report(Progress(self._phase, self._reached, self._message, forecast))
 
     def _told(self, part: float, words: str) -> None:
         # A phase may count several things one after the other: model and text, for one.

@@ -10,12 +10,29 @@ PHASES: tuple[Phase, ...] = ("fetching", "analysing", "pruning", "evaluating", "
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run will take, by its plan. Bytes are of the whole process, or of its device."""
+
+    peak_bytes: int
+    budget_bytes: int
+    least_bytes: int
+    """What the smallest plan would take, one sequence at a time: no smaller budget will do."""
+    group: int
+    """Sequences in one forward."""
+    flops: float
+    seconds: float | None
+    """Of the whole run, from a timed forward."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """A run's position. `fraction` is of the whole job, 0…1, and never decreases."""
 
     phase: Phase
     fraction: float
     message: str
+    forecast: Forecast | None = None
+    """Told once, when the run has made its plan."""
 
 
 Report = Callable[[Progress], None]

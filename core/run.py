@@ -5,25 +5,23 @@ Knows no jobs table, no object store and no web: the command line and the worker
 both call `execute`, and the command line `analyse`.
 """
 
-import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import torch
-
 from core import evaluate, machine
 from core.analysis_spec import AnalysisSpec
 from core.calibration.token_file import write_token_file
-from core.errors import BadRequest, DiskFull, OutOfMemory, OutputExists
+from core.errors import BadRequest, OutputExists
 from core.evaluate import Judged
+from core.exhaustion import named_exhaustion
 from core.models.checkpoint import Checkpoint
 from core.models.intake import take_in
 from core.outcome import Analysed, Outcome, analysis_report, write_folder, write_report
 from core.phases import Phases
-from core.progress import Report
+from core.progress import Forecast, Report
 from core.pruning.plan import Plan
 from core.pruning.probes import probe_sequences
 from core.recipes import METHODS
@@ -172,23 +170,11 @@ def _named_exhaustion(out: Path) -> Iterator[None]:
     """Full disks and memories under names of ours, whatever library met them first."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                f"no space left on the device of {out}.",
-                remedy="Free space, or work elsewhere: SECATEUR_WORK_DIR of a worker, --out of a command.",
-            ) from error
-        raise
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise OutOfMemory(
-            f"memory ran out: {error}.", remedy="Lower the memory budget, so that groups shrink."
-        ) from error
-    except RuntimeError as error:
-        if "allocate memory" in str(error):
-            raise OutOfMemory(
-                "memory ran out.", remedy="Lower the memory budget, so that groups shrink."
-            ) from error
-        raise
+    except (OSError, MemoryError, RuntimeError) as error:
+        named = named_exhaustion(error, out, machine.memory_words)
+        if named is None:
+            raise
+        raise named from error
 
 
 def _put_in_place(partial: Path, out: Path) -> None:
@@ -219,7 +205,9 @@ def _carry_out(
             to_prune=True,
             watch=phases.received,
         )
-    plan = _plan(loaded, spec, options.memory_budget)
+    budget = options.memory_budget or machine.default_budget(device)
+    plan = _plan(loaded, spec, budget)
+    phases.planned(_forecast(plan, budget))
     # Before the long part: it refuses what does not fit the model.
     with phases.phase("analysing", 0.05, "sharing out sparsity"):
         targets = share_out(loaded, spec, plan, phases)
@@ -250,7 +238,18 @@ def _carry_out(
     phases.finish()
 
 
-def _plan(loaded: Loaded, spec: JobSpec, budget: int | None) -> Plan:
+def _forecast(plan: Plan, budget: int) -> Forecast:
+    return Forecast(
+        peak_bytes=plan.peak_bytes,
+        budget_bytes=budget,
+        least_bytes=plan.least_bytes,
+        group=plan.group,
+        flops=plan.flops,
+        seconds=plan.seconds,
+    )
+
+
+def _plan(loaded: Loaded, spec: JobSpec, budget: int) -> Plan:
     samples, family = len(loaded.prepared.trajectories.clean), loaded.decoder.family
     return plan_run(
         loaded,

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from core.destinations.allowed import check_places as check_destinations
 from core.passwords import with_password
+from core.phase_limits import PhaseLimits
 from core.retention import Retention
 from core.settings_sources import FilesSource
 from core.source_buckets import check_places, split_places
@@ -123,6 +124,14 @@ class Settings(BaseSettings):
     scan_seconds: float = Field(15.0, gt=0, description="how often the reaper looks for lost jobs")
     cancel_grace_seconds: float = Field(
         30.0, ge=0, description="from SIGTERM to SIGKILL when a running job is cancelled"
+    )
+    phase_timeouts: PhaseLimits = Field(
+        PhaseLimits({}),
+        description="seconds that a phase of a run may take: a table [phase_timeouts], or JSON, with"
+        " fetching, analysing, pruning, evaluating and publishing; unset, none is limited",
+    )
+    stall_seconds: float = Field(
+        3600.0, gt=0, description="a run that says nothing for so long is ended, as if it had died"
     )
     store_patience_seconds: float = Field(
         600.0,

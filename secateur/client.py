@@ -21,6 +21,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from core.errors import BadRequest
+from core.jobs.presence import Worker
 from core.jobs.states import TERMINAL, State
 from core.jobs.views import Event, EventPage, Job, JobPage
 from core.spec import JobSpec
@@ -43,6 +44,10 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 
 class _ArtifactList(BaseModel):
     data: list[Artifact]
+
+
+class _WorkerList(BaseModel):
+    data: list[Worker]
 
 
 class Client:
@@ -213,6 +218,10 @@ class Client:
             if only is None or only(artifact.name):
                 fetch(self._http, artifact, local_path(folder, artifact.name))
         return folder
+
+    def workers(self) -> tuple[Worker, ...]:
+        """Who carries jobs out, and which of yours."""
+        return tuple(self._parsed(_WorkerList, self._send("GET", "/v1/workers")).data)
 
     def close(self) -> None:
         self._http.close()

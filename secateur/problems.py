@@ -1,11 +1,15 @@
 """What a server's answer means when it is not the one hoped for."""
 
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
 from core.errors import BadRequest, InvalidSpec, SecateurError, tree
 from core.jobs.views import Job
+from core.run_errors import PhaseTimeout
+
+# Jobs carry their codes; `tree` knows what has been loaded.
+_OF_RUNS: Final = (PhaseTimeout,)
 
 
 class Unreachable(SecateurError):

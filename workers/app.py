@@ -19,6 +19,7 @@ from core.store.urls import open_store
 from workers import scratch, tasks
 from workers.bell import QUEUE, Bell
 from workers.configuration import Places
+from workers.presence import presence, tell
 from workers.reaper import Reaper
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class Beside:
         self._store = open_store(places.store_url)
         self._reaper = Reaper(self._jobs, self._store, bell, places.settings)
         self._bell, self._leaving = bell, leaving
+        self._settings = places.settings
         self._pause = places.settings.scan_seconds
         self._alive = places.settings.alive_path
         self._no_fork = threading.Lock()
@@ -122,9 +124,11 @@ class Beside:
 
     def _run(self) -> None:
         wake = threading.Event()
+        us = presence(self._settings, datetime.now(UTC), os.environ)
         while not self._leaving():
             try:
                 with self._no_fork:
+                    tell(self._jobs, us, datetime.now(UTC), self._pause)
                     self._reaper.scan(datetime.now(UTC), monotonic())
                 self._listen()
                 # Also where database or broker did not answer: a worker outlives their absence, and

@@ -12,6 +12,7 @@ from typing import IO, cast
 from pydantic import ValidationError
 
 from core.processes import environment, python
+from workers.memory import Held, held_by
 from workers.protocol import LINE, Request, Said
 
 _KEPT_LINES = 40
@@ -34,6 +35,8 @@ class Child:
         self._open = selectors.DefaultSelector()
         self._rest: dict[IO[bytes], bytes] = {}
         self.last_words: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.was_killed = False
+        """Whether we sent SIGKILL while it lived."""
         assert self._process.stdin
         assert self._process.stdout
         assert self._process.stderr
@@ -68,8 +71,13 @@ class Child:
         """Ask the runner to stop."""
         self._signal(signal.SIGTERM)
 
+    def held(self) -> Held | None:
+        """The most memory it has held up to now; None where that cannot be known."""
+        return held_by(self._process.pid) if self.status is None else None
+
     def kill(self) -> None:
         """End the runner and everything it started."""
+        self.was_killed = self.was_killed or self.status is None
         self._signal(signal.SIGKILL)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from core.progress import Phase
+from core.progress import Forecast, Phase
 from core.spec import JobSpec
 from core.store.manifest import MANIFEST
 from core.tracking.target import Target
@@ -47,6 +47,13 @@ class Moved(_Message):
     message: str
 
 
+class Planned(_Message):
+    """What the run will take; said once, when it knows."""
+
+    kind: Literal["planned"] = "planned"
+    forecast: Forecast
+
+
 class Remark(_Message):
     """A line for the job's history, and what a program may want to know of it."""
 
@@ -77,8 +84,8 @@ class Stopped(_Message):
 
 
 Result = Done | Failed | Stopped
-Said = Moved | Remark | Result
-Line = Annotated[Moved | Remark | Done | Failed | Stopped, Field(discriminator="kind")]
+Said = Moved | Planned | Remark | Result
+Line = Annotated[Moved | Planned | Remark | Done | Failed | Stopped, Field(discriminator="kind")]
 LINE: TypeAdapter[Said] = TypeAdapter(Line)
 
 

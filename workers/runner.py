@@ -5,28 +5,31 @@ and says on stdout, as JSON lines, how far it is and how it ended. SIGTERM asks 
 that an earlier runner left complete in the scratch folder is only stored.
 """
 
-import errno
 import logging
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pkgutil import resolve_name
 from threading import Event
 from typing import TextIO
 
 from pydantic import BaseModel
 
-from core.errors import Cancelled, DiskFull, OutOfMemory, SecateurError
+from core.errors import Cancelled, SecateurError
+from core.exhaustion import named_exhaustion
 from core.jobs.objects import objects_of
 from core.processes import die_with_parent
 from core.progress import Progress, Report
 from core.store.urls import open_store
+from workers.memory import be_taken_first
 from workers.protocol import (
     Done,
     Failed,
     Moved,
+    Planned,
     Request,
     Result,
     Stopped,
@@ -47,6 +50,7 @@ def main() -> int:
     lines = _take_stdout()
     request = Request.model_validate_json(sys.stdin.buffer.read())
     die_with_parent(request.supervisor)
+    be_taken_first()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
     def tell(message: BaseModel) -> None:
@@ -67,6 +71,8 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
     def report(progress: Progress) -> None:
         if stop.is_set() or os.getppid() != request.supervisor:
             raise Cancelled("the run was asked to stop.")
+        if progress.forecast is not None:
+            tell(Planned(forecast=progress.forecast))
         tell(Moved(phase=progress.phase, fraction=progress.fraction, message=progress.message))
 
     try:
@@ -95,16 +101,8 @@ def name_error(error: Exception) -> SecateurError:
     """`error` under a name of ours; `internal` with one line for what we did not foresee."""
     if isinstance(error, SecateurError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        place = f" of {error.filename}" if error.filename else ""
-        return DiskFull(
-            f"no space left on the device{place}.",
-            remedy="Free space, or set SECATEUR_WORK_DIR to a larger place.",
-        )
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return OutOfMemory(
-            "memory ran out.", remedy="Lower SECATEUR_MEMORY_BUDGET or use a larger machine."
-        )
+    if exhausted := named_exhaustion(error):
+        return exhausted
     line = " ".join(str(error).split())[:500]
     return SecateurError(
         f"{type(error).__name__}: {line}".rstrip(": "),
@@ -114,7 +112,7 @@ def name_error(error: Exception) -> SecateurError:
 
 def _scaled(report: Report) -> Report:
     def scaled(progress: Progress) -> None:
-        report(Progress(progress.phase, progress.fraction * RUN_SHARE, progress.message))
+        report(replace(progress, fraction=progress.fraction * RUN_SHARE))
 
     return scaled
 

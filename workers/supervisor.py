@@ -9,10 +9,11 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from core import redaction
 from core.errors import LeaseLost, StoreError, StoreUnavailable
 from core.jobs.leases import Claim
 from core.jobs.objects import objects_of
@@ -23,7 +24,9 @@ from core.settings import Settings
 from core.store.base import ObjectStore
 from workers import scratch
 from workers.child import Child
-from workers.protocol import Done, Failed, Request, Result, is_complete, out_of
+from workers.endings import Again, Ending, judge
+from workers.memory import OomKills
+from workers.protocol import Done, Request, is_complete, out_of
 from workers.tracking import target_for
 from workers.watch import Watch
 
@@ -52,6 +55,8 @@ class Supervisor:
     """Whether this worker has been asked to leave."""
     ring: Callable[[str], None]
     """Calls some worker to a job that waits again."""
+    kernel: OomKills = field(default_factory=OomKills)
+    """Tells whether a run was killed because memory ran out."""
 
     def look_at(self, job_id: str) -> None:
         """Answer a doorbell: carry out the job that is to run next, if one still waits.
@@ -84,32 +89,38 @@ class Supervisor:
     def _answer_for(self, claim: Claim) -> State:
         """Run the job to the end of this attempt and write how it ended. Raises LeaseLost."""
         try:
-            result, death = self._run(claim)
+            ending = self._run(claim)
         except OSError as error:  # no room for the scratch folder, no process to be had
-            result, death = None, f"the run could not be started: {error}"
+            ending = Ending(None, f"the run could not be started: {error}")
+        result = ending.result
         if isinstance(result, Done):
             return self._insist(lambda: self._succeed(claim, result))
-        if isinstance(result, Failed):
-            return self._insist(lambda: self._fail(claim, result))
+        verdict = judge(ending)
+        if isinstance(verdict, Failure):
+            return self._insist(
+                lambda: self.jobs.fail(claim.job_id, claim.epoch, verdict, self.now())
+            )
         if self.stopping():
             return self._insist(lambda: self._give_back(claim))
-        return self._insist(lambda: self._requeue(claim, death))
+        return self._insist(lambda: self._requeue(claim, verdict))
 
-    def _run(self, claim: Claim) -> tuple[Result | None, str]:
-        """The runner's last word, and how it died where that is all there is to say.
-
-        One that dies with its result complete is followed by another, which only stores it.
+    def _run(self, claim: Claim) -> Ending:
+        """How the run ended. A runner that dies with its result complete is followed by another,
+        which only stores it.
         """
         base = scratch.base(self.settings.work_dir)
         with scratch.scratch(base, f"{claim.job_id}-{claim.epoch}-{os.getpid()}") as folder:
-            result, death = self._run_once(claim, folder)
+            ending = self._run_once(claim, folder)
             for _ in range(_MORE_RUNNERS):
-                if result or not is_complete(out_of(folder)) or not self._may_go_on(claim, death):
+                if ending.result or ending.overrun or not is_complete(out_of(folder)):
                     break
-                result, death = self._run_once(claim, folder)
-        return result, death
+                if not self._may_go_on(claim, ending.death):
+                    break
+                ending = self._run_once(claim, folder)
+        return ending
 
-    def _run_once(self, claim: Claim, folder: Path) -> tuple[Result | None, str]:
+    def _run_once(self, claim: Claim, folder: Path) -> Ending:
+        kills = self.kernel.count()
         child = Child(self._request(claim, folder))
         try:
             watch = Watch(claim, child, self.jobs, self.settings, self.now, self.stopping)
@@ -118,7 +129,22 @@ class Supervisor:
             child.close()
         if not isinstance(result, Done) and child.last_words:
             logger.warning("%s: last words:\n%s", claim.job_id, "\n".join(child.last_words))
-        return result, _death(child)
+        killed = child.status == -signal.SIGKILL and not child.was_killed
+        return Ending(
+            result,
+            _death(child),
+            log=redaction.shown(child.last_words, self._secrets()),
+            forecast=watch.forecast,
+            reached=watch.reached,
+            overrun=watch.overrun,
+            killed_for_memory=killed and (self.kernel.count() or 0) > (kills or 0),
+            held=watch.held,
+        )
+
+    def _secrets(self) -> tuple[str, ...]:
+        settings = self.settings
+        urls = (settings.database_url, settings.broker_url, self.store_url)
+        return redaction.secrets_of(os.environ, (*urls, settings.mlflow_tracking_uri))
 
     def _may_go_on(self, claim: Claim, death: str) -> bool:
         """Whether the job still wants its result; says in its history why it takes longer.
@@ -149,7 +175,7 @@ class Supervisor:
             scratch=folder,
             device=settings.device,
             threads=settings.threads,
-            memory_budget=settings.memory_budget,
+            memory_budget=_least(settings.memory_budget, claim.memory_budget),
             model_roots=settings.model_roots,
             source_buckets=settings.source_buckets,
             push_destinations=settings.push_destinations,
@@ -158,10 +184,6 @@ class Supervisor:
             mlflow=target_for(settings, self.store_url, objects_of(claim.job_id, claim.epoch)),
         )
 
-    def _fail(self, claim: Claim, result: Failed) -> State:
-        failure = Failure(code=result.code, message=result.message, remedy=result.remedy)
-        return self.jobs.fail(claim.job_id, claim.epoch, failure, self.now())
-
     def _succeed(self, claim: Claim, result: Done) -> State:
         return self.jobs.succeed(claim.job_id, claim.epoch, result.manifest_key, self.now())
 
@@ -169,14 +191,19 @@ class Supervisor:
         reason = f"worker {self.worker} shuts down"
         return self.jobs.give_back(claim.job_id, claim.epoch, reason, self.now())
 
-    def _requeue(self, claim: Claim, reason: str) -> State:
-        logger.warning("%s: %s", claim.job_id, reason)
+    def _requeue(self, claim: Claim, again: Again) -> State:
+        logger.warning("%s: %s", claim.job_id, again.reason)
         return self.jobs.requeue(
             claim.job_id,
             claim.epoch,
-            reason,
+            again.reason,
             self.now(),
             max_attempts=self.settings.max_attempts,
+            outcome=again.outcome,
+            code=again.code,
+            remedy=again.remedy,
+            log=again.log,
+            memory_budget=again.memory_budget,
         )
 
     def _insist(self, write: Callable[[], State]) -> State:
@@ -203,13 +230,16 @@ class Supervisor:
             logger.warning("%s: %s", claim.job_id, error)
 
 
+def _least(*given: int | None) -> int | None:
+    return min((each for each in given if each is not None), default=None)
+
+
 def _death(child: Child) -> str:
     """Why a runner ended without a result, in one line."""
     status = child.status or 0
     if status < 0:
         names = {number.value: number.name for number in signal.Signals}
         name = names.get(-status, f"signal {-status}")
-        cause = ", as the kernel does when memory runs out" if status == -signal.SIGKILL else ""
-        return f"the run's process was killed by {name}{cause}"
+        return f"the run's process was killed by {name}"
     last = f": {child.last_words[-1][:300]}" if child.last_words else ""
     return f"the run's process ended with status {status} and no result{last}"

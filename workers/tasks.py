@@ -2,7 +2,6 @@
 
 import mmap
 import os
-import socket
 from datetime import UTC, datetime
 
 from celery import Celery
@@ -11,6 +10,7 @@ from core.jobs.store import JobStore
 from core.store.urls import open_store
 from workers.bell import TASK, Bell
 from workers.configuration import Places
+from workers.presence import worker_id
 from workers.supervisor import Supervisor
 
 
@@ -42,7 +42,7 @@ def register(app: Celery, places: Places, leaving: Leaving) -> None:
                 store=open_store(places.store_url),
                 store_url=places.store_url,
                 settings=places.settings,
-                worker=f"{socket.gethostname()}:{os.getppid()}",
+                worker=worker_id(os.getppid()),
                 now=lambda: datetime.now(UTC),
                 stopping=leaving,
                 ring=Bell(app, places.broker_url).ring,

@@ -9,10 +9,12 @@ from core.errors import StoreUnavailable
 from core.jobs.leases import Claim
 from core.jobs.states import State
 from core.jobs.store import JobStore
-from core.progress import Progress
+from core.progress import Forecast, Progress
 from core.settings import Settings
 from workers.child import Child
-from workers.protocol import Moved, Remark, Result, Said
+from workers.limits import Limits, Overrun
+from workers.memory import Held
+from workers.protocol import Moved, Planned, Remark, Result, Said
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,12 @@ class Watch:
         self._pending: Moved | None = None
         self._told: Moved | None = None
         self._result: Result | None = None
+        self._limits = Limits(settings.phase_timeouts.root, settings.stall_seconds, self._began)
+        self.overrun: Overrun | None = None
+        """The limit at which the child was asked to stop."""
+        self.forecast: Forecast | None = None
+        self.reached: Progress | None = None
+        self.held: Held | None = None
 
     def until_end(self) -> Result | None:
         """What the child said at its end, if anything.
@@ -57,6 +65,7 @@ class Watch:
                 self._take(line)
             self._flush(monotonic())
             self._keep_lease(monotonic())
+            self._limit(monotonic())
             self._enforce(monotonic())
         self._child.kill()  # what it started and left behind
         for line in self._child.drain():
@@ -70,12 +79,17 @@ class Watch:
         return min(max(min(due) - monotonic(), 0.0), _TICK_SECONDS)
 
     def _take(self, line: Said) -> None:
+        self._limits.heard(line.phase if isinstance(line, Moved) else None)
         if isinstance(line, Remark):
             self._remark(line)
+            return
+        if isinstance(line, Planned):
+            self._plan(line.forecast)
             return
         if not isinstance(line, Moved):
             self._result = line
             return
+        self.reached = Progress(line.phase, line.fraction, line.message)
         if self._told is None or line.phase != self._told.phase:
             if self._pending:  # the last word of the phase before
                 self._tell(self._pending)
@@ -97,6 +111,11 @@ class Watch:
                 self._claim.job_id, self._claim.epoch, progress, self._now(), eta
             )
         )
+
+    def _plan(self, forecast: Forecast) -> None:
+        self.forecast = forecast
+        job_id, epoch = self._claim.job_id, self._claim.epoch
+        self._ask(lambda: self._jobs.planned(job_id, epoch, forecast, self._now()))
 
     def _remark(self, line: Remark) -> None:
         job_id, epoch = self._claim.job_id, self._claim.epoch
@@ -128,6 +147,7 @@ class Watch:
         A database that is away for a while costs no run: only its answer that the lease is lost
         does, and until then the epoch keeps two runs apart.
         """
+        self.held = self._child.held() or self.held
         try:
             state = question()
         except StoreUnavailable as error:
@@ -135,6 +155,13 @@ class Watch:
             return
         self._look_at = monotonic() + LOOK_SECONDS
         if state is State.CANCELLING:
+            self._stop(self._settings.cancel_grace_seconds)
+
+    def _limit(self, tick: float) -> None:
+        """End a run that takes too long. Once it has been asked to stop, its grace is its limit."""
+        over = self._limits.look(tick)
+        if over is not None and self._kill_at is None:
+            self.overrun = over
             self._stop(self._settings.cancel_grace_seconds)
 
     def _enforce(self, tick: float) -> None:

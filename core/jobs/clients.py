@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import ArtifactsExpired, InvalidSpec
-from core.jobs import events, moves
+from core.jobs import attempts, events, moves
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
 from core.jobs.rows import find
 from core.jobs.states import State
-from core.jobs.views import EventPage, Job, JobPage
+from core.jobs.views import Attempt, EventPage, Job, JobPage
 from core.spec import JobSpec
 
 
@@ -30,12 +30,13 @@ class ClientSide:
         """Accept a job. Once this returns, it will reach a terminal state."""
         with self._database.write() as session:
             record = add_job(session, tenant, spec, now)
-        return view(record)
+        return view(record, ())
 
     def get(self, tenant: str, job_id: str) -> Job:
         """One job. Raises JobNotFound, also for another tenant's."""
         with self._database.read() as session:
-            return view(find(session, tenant, job_id))
+            record = find(session, tenant, job_id)
+            return view(record, attempts.of(session, record))
 
     def list(
         self,
@@ -80,7 +81,8 @@ class ClientSide:
         with self._database.write() as session:
             record = find(session, tenant, job_id, lock=True)
             moves.request_cancel(session, record, now)
-        return view(record)
+            runs = attempts.of(session, record)
+        return view(record, runs)
 
     def events(self, tenant: str, job_id: str, *, after: int = 0, limit: int = 100) -> EventPage:
         """The job's events with numbers above `after`. Raises JobNotFound."""
@@ -129,8 +131,12 @@ def add_job(session: Session, tenant: str, spec: JobSpec, now: datetime) -> JobR
     return record
 
 
-def view(record: JobRecord) -> Job:
-    """The row as a client sees it."""
+def view(record: JobRecord, runs: tuple[Attempt, ...] | None = None) -> Job:
+    """The row as a client sees it; without its `runs`, as lists show it."""
+    error = record.error and {
+        **record.error,
+        "log": record.error.get("log", ()) if runs is not None else (),
+    }
     return Job.model_validate(
         {
             "id": record.id,
@@ -145,7 +151,9 @@ def view(record: JobRecord) -> Job:
             "started_at": record.started_at,
             "finished_at": record.finished_at,
             "expired_at": record.expired_at,
-            "error": record.error,
+            "error": error,
+            "plan": record.plan,
+            "attempts": runs,
             "spec": record.spec,
             "metadata": record.labels,
             "priority": record.priority,

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, String, and_, delete, f
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
+from core.jobs import attempts
 from core.jobs.clients import add_job, view
 from core.jobs.database import Database
 from core.jobs.records import Base, JobRecord, UtcTime
@@ -101,7 +102,7 @@ class IdempotencySide:
                     created_at=now,
                 )
             )
-        return Posted(view(record), replayed=False)
+        return Posted(view(record, ()), replayed=False)
 
     def forget_keys(self, now: datetime) -> int:
         """Remove the keys that have outlived their day; how many there were."""
@@ -146,7 +147,7 @@ def _replayed(
     sha256, record = found
     if sha256 != once.sha256:
         raise IdempotencyKeyReused
-    return Posted(view(record), replayed=True)
+    return Posted(view(record, attempts.of(session, record)), replayed=True)
 
 
 def _lock(session: Session, tenant: str, key: str) -> None:

@@ -5,24 +5,35 @@ no row means that the job was taken back meanwhile, and the worker must drop wha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, func, null, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidSpec, LeaseLost
-from core.jobs import events, moves
+from core.jobs import attempts, events, moves, order
 from core.jobs.database import Database
+from core.jobs.plans import words
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, State, sources_of
-from core.jobs.views import Failure
-from core.progress import Progress
+from core.jobs.views import Failure, Outcome
+from core.progress import Forecast, Progress
 from core.spec import JobSpec, field_errors
 
 T = TypeVar("T")
+
+
+class Particulars(TypedDict, total=False):
+    """Of a run that is over, for its attempt and for the failure after the last one."""
+
+    outcome: Outcome
+    code: str
+    remedy: str
+    log: tuple[str, ...]
+    memory_budget: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,8 @@ class Claim:
     attempt: int
     tenant: str
     spec: JobSpec
+    memory_budget: int | None = None
+    """What this run may use at most, after one whose memory ran out."""
 
 
 class WorkerSide:
@@ -69,6 +82,7 @@ class WorkerSide:
                 phase=None,
                 progress=0.0,
                 eta_seconds=None,
+                plan=null(),
             )
             .returning(JobRecord)
         )
@@ -79,12 +93,16 @@ class WorkerSide:
             data = {"state": record.state.value, "attempt": record.attempt, "worker": worker}
             message = f"attempt {record.attempt} started"
             events.append(session, record, now, "state", message, data=data)
+            attempts.begin(session, record, now)
+            order.served(session, record.tenant)
             try:
                 spec = JobSpec.model_validate(record.spec)
             except ValidationError as error:
                 moves.end(session, record, State.FAILED, now, _unreadable(error))
                 return None
-            return Claim(record.id, record.epoch, record.attempt, record.tenant, spec)
+            return Claim(
+                record.id, record.epoch, record.attempt, record.tenant, spec, record.memory_budget
+            )
 
     def heartbeat(self, job_id: str, epoch: int, now: datetime, lease_seconds: float) -> State:
         """Renew the lease; tells whether the job is to be cancelled."""
@@ -137,6 +155,15 @@ class WorkerSide:
             record = _owned(session, job_id, epoch)
             events.append(session, record, now, "log", message, level=level, data=dict(data or {}))
 
+    def planned(self, job_id: str, epoch: int, forecast: Forecast, now: datetime) -> State:
+        """Keep what the run will take, and tell it in the history."""
+        plan = asdict(forecast)
+        with self._database.write() as session:
+            record = _owned(session, job_id, epoch)
+            record.plan = plan
+            events.append(session, record, now, "log", words(forecast), data={"plan": plan})
+            return record.state
+
     def succeed(self, job_id: str, epoch: int, manifest_key: str, now: datetime) -> State:
         """Name the manifest, whose objects must all be in the store: the job has its result.
 
@@ -161,16 +188,23 @@ class WorkerSide:
             return moves.end(session, record, State.FAILED, now, failure)
 
     def requeue(
-        self, job_id: str, epoch: int, reason: str, now: datetime, *, max_attempts: int
+        self,
+        job_id: str,
+        epoch: int,
+        reason: str,
+        now: datetime,
+        *,
+        max_attempts: int,
+        **more: Unpack[Particulars],
     ) -> State:
         """The run died: queue the job for its next attempt, or fail it after the last one."""
-        return self._release(
-            job_id, epoch, now, moves.Release(reason, counts=True, max_attempts=max_attempts)
-        )
+        why = moves.Release(reason, counts=True, max_attempts=max_attempts, **more)
+        return self._release(job_id, epoch, now, why)
 
     def give_back(self, job_id: str, epoch: int, reason: str, now: datetime) -> State:
         """The worker leaves of its own will: queue the job again, as if this run had not been."""
-        return self._release(job_id, epoch, now, moves.Release(reason, counts=False))
+        why = moves.Release(reason, counts=False, outcome="given-back")
+        return self._release(job_id, epoch, now, why)
 
     def _release(self, job_id: str, epoch: int, now: datetime, why: moves.Release) -> State:
         with self._database.write() as session:

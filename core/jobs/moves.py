@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from core.errors import WorkerLost, WrongState
-from core.jobs import events
+from core.jobs import attempts, events
 from core.jobs.records import JobRecord
 from core.jobs.states import RETRYABLE, TERMINAL, State, check_move
-from core.jobs.views import Failure
+from core.jobs.views import Failure, Outcome
+
+LOOK: Final = (
+    "Look into the worker's log. If its memory ran out, lower SECATEUR_MEMORY_BUDGET"
+    " or use a larger machine; then post the job again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,13 @@ class Release:
     counts: bool
     max_attempts: int = 0
     """Looked at only where the run counts."""
+    outcome: Outcome = "died"
+    code: str = WorkerLost.code
+    """With `remedy` and `log`: of the failure, if that was the last attempt."""
+    remedy: str = LOOK
+    log: tuple[str, ...] = ()
+    memory_budget: int | None = None
+    """What the next runs may use at most; None changes nothing."""
 
 
 def end(
@@ -29,14 +41,21 @@ def end(
     then: State,
     now: datetime,
     failure: Failure | None = None,
+    outcome: Outcome | None = None,
 ) -> State:
-    """Move to a terminal state. A job being cancelled ends as cancelled, whatever its run did."""
+    """Move to a terminal state. A job being cancelled ends as cancelled, whatever its run did.
+
+    `outcome` is of the attempt, where another word than that of the job's own end tells more.
+    """
     if record.state is State.CANCELLING:
-        then, failure = State.CANCELLED, None
+        then, failure, outcome = State.CANCELLED, None, None
     _move(record, then, failure.message if failure else then.value)
+    reason = failure.message if failure else ""
+    attempts.close(session, record, now, outcome or attempts.outcome_of(then, failure), reason)
+    record.memory_budget = None
     record.finished_at = now
     record.eta_seconds = None
-    record.error = failure.model_dump() if failure else None
+    record.error = failure.model_dump(mode="json") if failure else None
     record.swept = record.epoch == 0
     if then is State.SUCCEEDED:
         record.phase, record.progress = None, 1.0
@@ -50,14 +69,17 @@ def release(session: Session, record: JobRecord, now: datetime, why: Release) ->
         return end(session, record, State.CANCELLED, now)
     if why.counts and record.attempt >= why.max_attempts:
         failure = Failure(
-            code=WorkerLost.code,
+            code=why.code,
             message=f"attempt {record.attempt} of {why.max_attempts} ended early: {why.reason}",
-            remedy="Look into the worker's log. If its memory ran out, lower SECATEUR_MEMORY_BUDGET"
-            " or use a larger machine; then post the job again.",
+            remedy=why.remedy,
+            log=why.log,
         )
-        return end(session, record, State.FAILED, now, failure)
+        return end(session, record, State.FAILED, now, failure, why.outcome)
+    attempts.close(session, record, now, why.outcome, why.reason)
     _move(record, State.QUEUED, why.reason)
     record.attempt += why.counts
+    # What was too much once stays too much, whatever ends the next run.
+    record.memory_budget = why.memory_budget or record.memory_budget
     record.queued_at = now
     record.phase, record.progress, record.eta_seconds = None, 0.0, None
     _tell(session, record, now, level="warning", reason=why.reason)
@@ -114,5 +136,6 @@ def _tell(
 ) -> None:
     data: dict[str, Any] = {"state": record.state.value, "attempt": record.attempt, **more}
     if record.state in TERMINAL and record.error:
-        data["error"] = record.error
+        # The log stays with the job: a history is read from its beginning, again and again.
+        data["error"] = {name: record.error[name] for name in ("code", "message", "remedy")}
     events.append(session, record, now, "state", record.message, level=level, data=data)

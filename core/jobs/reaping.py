@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from core.jobs import moves
 from core.jobs.database import Database
+from core.jobs.order import next_to_run
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, TERMINAL, State
 
@@ -39,18 +40,8 @@ class ReaperSide:
 
     def queued_ids(self, *, since: datetime | None = None, limit: int = BATCH) -> list[str]:
         """Queued jobs, the next to run first; with `since`, those that wait since then or longer."""
-        statement = (
-            select(JobRecord.id)
-            .where(JobRecord.state == State.QUEUED)
-            .order_by(
-                JobRecord.priority.desc(), JobRecord.queued_at, JobRecord.created_at, JobRecord.id
-            )
-            .limit(limit)
-        )
-        if since is not None:
-            statement = statement.where(JobRecord.queued_at <= since)
         with self._database.read() as session:
-            return list(session.scalars(statement))
+            return list(session.scalars(next_to_run(limit, since)))
 
     def expired(self, now: datetime) -> list[Lease]:
         """Leases that nobody has renewed in time."""
@@ -85,7 +76,7 @@ class ReaperSide:
             if record is None:
                 return None
             reason = f"worker {record.worker} was not heard of in time"
-            why = moves.Release(reason, counts=True, max_attempts=max_attempts)
+            why = moves.Release(reason, counts=True, max_attempts=max_attempts, outcome="lost")
             return moves.release(session, record, now, why)
 
     def unswept(self, *, after: str = "") -> list[Ended]:

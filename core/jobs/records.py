@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     Enum,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -86,8 +88,12 @@ class JobRecord(Base):
     progress: Mapped[float] = mapped_column(Float)
     message: Mapped[str] = mapped_column(Words)
     eta_seconds: Mapped[float | None] = mapped_column(Float)
-    # {code, message, remedy} of a failed job.
-    error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    # {code, message, remedy, log} of a failed job.
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # The core.progress.Forecast of the last run, once it had one.
+    plan: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # What the next runs may use at most, after one whose memory ran out.
+    memory_budget: Mapped[int | None] = mapped_column(BigInteger)
 
     # The run that counts towards the limit of attempts: 1 is the first. Giving a job back at a
     # worker's own shutdown does not count.
@@ -128,9 +134,55 @@ class JobRecord(Base):
     __table_args__ = (
         Index(None, "tenant", "created_at", "id"),
         Index(None, "state", "lease_until"),
-        Index(None, "state", "priority", "queued_at"),
         Index(None, "deleted_at"),
+        # As core.jobs.order reads it: nothing is left to sort but one row of each tenant.
+        Index("ix_jobs_order", "state", "tenant", text("priority DESC"), "created_at", "id"),
     )
+
+
+class AttemptRecord(Base):
+    """One run of a job. Written in the transactions in which the job is claimed and let go."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    # The job's epoch while it ran: each claim has its own.
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    # The job's attempt, which runs that were given back share with the one after them.
+    number: Mapped[int] = mapped_column(Integer)
+    worker: Mapped[str] = mapped_column(String(255))
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    # One of core.jobs.views.Outcome.
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Words)
+
+
+class TurnRecord(Base):
+    """When a tenant was last served, in claims since the beginning. Outlives its jobs: whoever deletes
+    them is not served sooner for it."""
+
+    __tablename__ = "turns"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    turn: Mapped[int] = mapped_column(BigInteger)
+
+
+class WorkerRecord(Base):
+    """A worker that says it lives. Its id is what `jobs.worker` holds while it carries one out."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    device: Mapped[str] = mapped_column(String(64))
+    # Of core.jobs.presence.Gpu.
+    gpus: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    versions: Mapped[dict[str, str]] = mapped_column(JSON)
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    last_seen: Mapped[datetime] = mapped_column(UtcTime)
+    # How many seconds after `last_seen` it meant to say so again.
+    again_in: Mapped[float] = mapped_column(Float)
 
 
 class EventRecord(Base):

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from core.jobs import moves
+from core.jobs import attempts, moves
 from core.jobs.clients import view
 from core.jobs.database import Database
 from core.jobs.rows import find
@@ -25,4 +25,4 @@ class RetrySide:
         with self._database.write() as session:
             record = find(session, tenant, job_id, lock=True)
             moves.start_over(session, record, now)
-        return view(record)
+            return view(record, attempts.of(session, record))

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from core.jobs.clients import ClientSide
 from core.jobs.database import Database
 from core.jobs.expiry import ExpirySide
+from core.jobs.fleet import FleetSide
 from core.jobs.idempotency import IdempotencySide
 from core.jobs.leases import WorkerSide
 from core.jobs.reaping import ReaperSide
@@ -25,6 +26,7 @@ class JobStore(
     WorkerSide,
     ReaperSide,
     ExpirySide,
+    FleetSide,
 ):
     """Jobs in a database that `core.jobs.migrate` has prepared. Safe to share between threads."""
 

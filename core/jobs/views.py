@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from core.jobs.states import State
-from core.progress import Phase
+from core.progress import Forecast, Phase
 
 
 class Failure(BaseModel):
@@ -15,6 +15,39 @@ class Failure(BaseModel):
     code: str
     message: str
     remedy: str = ""
+    log: tuple[str, ...] = ()
+    """The run's last lines, without control characters and secrets; none in lists."""
+
+
+Outcome = Literal[
+    "succeeded",
+    "failed",
+    "timed-out",
+    "out-of-memory",
+    "cancelled",
+    "given-back",
+    "died",
+    "stalled",
+    "lost",
+]
+"""How an attempt ended. `timed-out`: at the limit of a phase. `given-back`: its worker shut down, and it does not count. `died`: the run's
+process ended without a word. `stalled`: it said nothing for too long. `lost`: its worker was not
+heard of in time."""
+
+
+class Attempt(BaseModel):
+    """One run of a job, under one lease."""
+
+    number: int
+    """Counts towards the limit of attempts: one that is given back has the number of the next."""
+    epoch: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: Outcome | None
+    """None while it runs."""
+    reason: str
+    """Why it ended early; empty otherwise."""
 
 
 class Job(BaseModel):
@@ -34,6 +67,10 @@ class Job(BaseModel):
     expired_at: datetime | None = None
     """When the artifacts were removed by retention; the job itself stays."""
     error: Failure | None
+    plan: Forecast | None = None
+    """What the last run was planned to take, once it had a plan."""
+    attempts: tuple[Attempt, ...] | None = None
+    """The newest 50 runs, oldest first; null in lists."""
     spec: dict[str, Any]
     metadata: dict[str, str]
     priority: int

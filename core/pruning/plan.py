@@ -47,6 +47,8 @@ class Plan:
     """Sequences through the whole model, passes block by block included."""
     solver_flops: float = 0.0
     """The part of `flops` that is no forward: SparseGPT's Hessians and what it does with them."""
+    least_bytes: int = 0
+    """What the smallest plan would take: one sequence at a time, nothing held."""
     seconds: float | None = None
     """Predicted from a timed forward, once the model is loaded."""
 
@@ -67,6 +69,7 @@ def make_plan(
     fixed = baseline_bytes + RUNTIME_BYTES + work.weight_bytes + _kept_bytes(work, recipe)
     wanted = max(1, GROUP_TOKENS[device] // work.positions)
     wanted = min(wanted, work.samples * work.timesteps)
+    least = fixed + _sequence_bytes(work, hold=False)
     for hold in (True, False) if recipe.norms_with_mass else (False,):
         # Held inputs wait for their discount, and that of transient sinks for whole samples.
         unit = work.timesteps if hold and recipe.sinks == "discount-transient" else 1
@@ -77,10 +80,9 @@ def make_plan(
             solver = _solver_flops(work, recipe)
             flops = forwards * forward_flops(work.dimensions, work.positions) + solver
             peak = fixed + group * per_sequence
-            return Plan(group, hold, peak, flops, forwards, solver)
-    need = fixed + _sequence_bytes(work, hold=False)
+            return Plan(group, hold, peak, flops, forwards, solver, least)
     raise OutOfMemory(
-        f"the smallest plan needs {need / 1e9:.2f} GB; the budget is {budget / 1e9:.2f} GB.",
+        f"the smallest plan needs {least / 1e9:.2f} GB; the budget is {budget / 1e9:.2f} GB.",
         remedy="Raise the memory budget, or lower calibration.samples or sequence_length.",
     )
 

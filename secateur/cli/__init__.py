@@ -31,6 +31,7 @@ from secateur.cli import (
     submit,
     watch,
     worker,
+    workers,
 )
 
 app = typer.Typer(
@@ -60,6 +61,7 @@ app.command("doctor")(doctor.doctor)
 app.command("gc")(gc.gc)
 app.command("api")(api.api)
 app.command("worker")(worker.worker)
+app.command("workers")(workers.workers)
 app.command("secrets")(secrets.secrets)
 app.command("init")(init.init)
 app.add_typer(keys.app, name="keys")

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from core.errors import OutOfMemory
-from core.progress import PHASES, Finished, Progress, Report, keep_quiet
+from core.progress import PHASES, Finished, Forecast, Progress, Report, keep_quiet
 from core.store import manifest
 from workers.protocol import Request
 
@@ -30,7 +30,7 @@ def work(request: Request, out: Path, report: Report, finished: Finished = keep_
     finished("model/weights.bin", shard)
     for step in range(steps):
         phase = PHASES[step * 4 // steps]
-        report(Progress(phase, step / steps, f"step {step}"))
+        report(Progress(phase, step / steps, f"step {step}", _plan(request) if step == 2 else None))
         if step == steps // 2:
             FATES[wishes.get("fate", "none")](request)
         time.sleep(seconds / steps)
@@ -44,6 +44,16 @@ def work(request: Request, out: Path, report: Report, finished: Finished = keep_
     )
     manifest.write(made, partial)
     partial.rename(out)
+
+
+def _plan(request: Request) -> Forecast | None:
+    """`peak` and `least`: what the plan says in bytes, where it may take so much."""
+    wishes = request.spec.metadata
+    if "peak" not in wishes:
+        return None
+    budget = request.memory_budget or 10**10
+    peak = min(int(wishes["peak"]), budget)
+    return Forecast(peak, budget, int(wishes.get("least", "1")), 4, 1e12, 60.0)
 
 
 def _none(_: Request) -> None:
@@ -61,6 +71,23 @@ def _killed(_: Request) -> None:
 
 def _no_memory(_: Request) -> None:
     raise OutOfMemory("a block needs 3 GB, 2 GB are free.", remedy="Lower the memory budget.")
+
+
+def _out_of_memory(_: Request) -> None:
+    raise MemoryError
+
+
+def _greedy(_: Request) -> None:
+    """Takes 20 MB more and more, until the kernel ends it."""
+    print("taking all there is, password=hunter22", file=sys.stderr, flush=True)
+    taken = []
+    while True:
+        taken.append(bytearray(os.urandom(1 << 20) * 20))
+        time.sleep(0.05)
+
+
+def _silent(_: Request) -> None:
+    time.sleep(600)
 
 
 def _defect(_: Request) -> None:
@@ -96,6 +123,9 @@ FATES: dict[str, Callable[[Request], None]] = {
     "killed-once": _killed_once,
     "killed": _killed,
     "no-memory": _no_memory,
+    "out-of-memory": _out_of_memory,
+    "greedy": _greedy,
+    "silent": _silent,
     "defect": _defect,
     "full-disk": _full_disk,
     "noisy": _noisy,

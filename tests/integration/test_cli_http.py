@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from core.progress import Progress
+from core.jobs.views import Failure
+from core.progress import Forecast, Progress
 from core.store import manifest
 from tests.checkpoints import tiny_llada
 from tests.commands import Run, runner
@@ -26,6 +27,34 @@ def run(server: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     """Runs a command in this process, against the test's server."""
     monkeypatch.setenv("SECATEUR_URL", server.url)
     return runner(capsys)
+
+
+def test_status_tells_attempts_and_last_lines(server: Served, run: Run) -> None:
+    job_id = server.submit()
+    epoch = server.claim(job_id)
+    server.jobs.planned(job_id, epoch, Forecast(2 * 10**9, 4 * 10**9, 10**9, 8, 1e12, 90.0), NOW)
+    server.jobs.requeue(job_id, epoch, "killed by SIGKILL", NOW, max_attempts=3)
+    server.claim(job_id)
+    failure = Failure(code="internal", message="why.", remedy="do", log=("first", "last line"))
+    server.jobs.fail(job_id, 2, failure, NOW)
+    lines = run("status", job_id).out.splitlines()
+    assert any(line.startswith("attempt   1 on w since 20") for line in lines)
+    assert any("died: killed by SIGKILL" in line for line in lines)
+    assert any("attempt   2 on w" in line and "failed: why." in line for line in lines)
+    assert lines[-2:] == ["  | first", "  | last line"]
+    shown = run("status", job_id, "--json").json()
+    assert [each["outcome"] for each in shown["attempts"]] == ["died", "failed"]
+    assert shown["error"]["log"] == ["first", "last line"]
+
+
+def test_status_tells_the_plan(server: Served, run: Run) -> None:
+    job_id = server.submit()
+    epoch = server.claim(job_id)
+    server.jobs.planned(job_id, epoch, Forecast(2 * 10**9, 4 * 10**9, 10**9, 8, 1e12, 90.0), NOW)
+    assert "plan      2.00 GB at its peak, of a budget of 4.00 GB, groups of 8" in (
+        run("status", job_id).out
+    )
+    server.jobs.cancel("default", job_id, NOW)
 
 
 def test_submit_status_list_cancel(server: Served, run: Run) -> None:

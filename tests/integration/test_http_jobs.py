@@ -147,7 +147,7 @@ def test_a_failure_tells_its_reason(server: Served) -> None:
     job = server.http.get(f"/v1/jobs/{server.failed()}").json()
     assert job["state"] == "failed"
     assert job["error"] == {
-        "code": "text-too-short", "message": "Too short.", "remedy": "Give more text."
+        "code": "text-too-short", "message": "Too short.", "remedy": "Give more text.", "log": []
     }  # fmt: skip
 
 

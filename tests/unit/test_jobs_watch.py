@@ -36,6 +36,9 @@ class ScriptedChild(Child):
     def read(self, timeout: float) -> list[Said]:
         return self.bursts.pop(0) if self.bursts else []
 
+    def held(self) -> None:
+        return None
+
     def drain(self) -> list[Said]:
         return []
 

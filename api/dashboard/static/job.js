@@ -26,6 +26,8 @@ function draw() {
     ["Sparsity", `${percent(job.spec.sparsity)}, ${job.spec.pattern}`],
     ["Calibration", `${job.spec.calibration.samples} × ${job.spec.calibration.sequence_length} tokens of ${job.spec.calibration.source}`],
     ["Attempt", job.attempt],
+    ...(job.plan ? [["Planned memory", `${size(job.plan.peak_bytes)} of ${size(job.plan.budget_bytes)}`]] : []),
+    ...(job.plan?.seconds ? [["Planned time", `${Math.round(job.plan.seconds)} s`]] : []),
     ["Submitted", new Date(job.created_at).toLocaleString()],
     ...(job.expired_at ? [["Artifacts", `removed ${new Date(job.expired_at).toLocaleString()}`]] : []),
     ...Object.entries(job.metadata),
@@ -44,6 +46,18 @@ function draw() {
   $("spec").textContent = JSON.stringify(job.spec, null, 2);
   if (job.expired_at) $("results").hidden = true;
   drawFailure();
+  drawAttempts();
+}
+
+function drawAttempts() {
+  // One that runs, or that went well, says nothing that the rest of the page does not say.
+  $("runs").hidden = !job.attempts?.some((run) => run.reason);
+  $("attempts").replaceChildren(...(job.attempts ?? []).map((run) => el("tr", {},
+    el("td", { class: "number", text: run.number }),
+    el("td", { class: "mono", text: run.worker }),
+    el("td", { text: new Date(run.started_at).toLocaleString() }),
+    el("td", { text: run.outcome ?? "running" }),
+    el("td", { text: run.reason }))));
 }
 
 function drawFailure() {
@@ -53,7 +67,8 @@ function drawFailure() {
     el("h2", { text: "Why it failed" }),
     el("p", { text: job.error.message }),
     job.error.remedy && el("p", { text: job.error.remedy }),
-    el("p", { class: "soft mono", text: job.error.code }));
+    el("p", { class: "soft mono", text: job.error.code }),
+    ...(job.error.log?.length ? [el("pre", {}, el("code", { text: job.error.log.join("\n") }))] : []));
 }
 
 async function readEvents() {
