@@ -11,10 +11,12 @@ from api.auth import READS, REFUSALS, WRITES, caller_of
 from api.bodies import PostedObject
 from api.dependencies import (
     Bell,
+    By,
     Destinations,
     JobId,
     Jobs,
     Now,
+    Quotas,
     Sources,
     Tenant,
     known_query_only,
@@ -40,6 +42,7 @@ from core.errors import (
 )
 from core.jobs.states import State
 from core.jobs.views import EventPage, Job, JobPage
+from core.limit_errors import QueueFull, RateLimited, StorageFull, TooManyFailures
 from core.recipes import Method
 from core.sources import model_source, text_source
 from core.spec import parse_spec
@@ -77,6 +80,10 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
             UnsupportedMediaType,
             CrossSite,
             ScopeMissing,
+            QueueFull,
+            StorageFull,
+            RateLimited,
+            TooManyFailures,
             StoreUnavailable,
         ),
     },
@@ -91,6 +98,8 @@ def submit_job(
     bell: Bell,
     sources: Sources,
     destinations: Destinations,
+    quotas: Quotas,
+    by: By,
     background: BackgroundTasks,
     response: Response,
     dry_run: Annotated[bool, Query(description="not available in this version")] = False,
@@ -111,7 +120,7 @@ def submit_job(
     text_source(spec.calibration.source, sources)
     if spec.output.push is not None:
         permitted(spec.output.push, destinations)
-    job = jobs.create(tenant, spec, now)
+    job = jobs.create(tenant, spec, now, quotas=quotas, by=by)
     background.add_task(bell.ring, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     response.headers["Retry-After"] = "1"
@@ -203,9 +212,9 @@ def read_job(request: Request, job_id: JobId, jobs: Jobs, tenant: Tenant) -> Res
         **documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
     },
 )
-def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now) -> Job:
+def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now, by: By) -> Job:
     """A queued job is cancelled at once, a running one is asked to stop; repeating does no harm."""
-    return jobs.cancel(tenant, job_id, now)
+    return jobs.cancel(tenant, job_id, now, by=by)
 
 
 @router.get(

@@ -27,6 +27,7 @@ TAGS: Final = [
     {"name": "jobs", "description": "Submit, watch and cancel pruning jobs."},
     {"name": "artifacts", "description": "What a succeeded job left: checkpoint and report."},
     {"name": "catalog", "description": "Methods, model families and example models."},
+    {"name": "administration", "description": "Keys, quotas, usage and the audit log."},
     {"name": "health", "description": "For load balancers and people."},
 ]
 

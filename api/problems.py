@@ -32,6 +32,7 @@ from core.errors import (
     StoreError,
     StoreUnavailable,
 )
+from core.limit_errors import LimitReached
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ STATUS: Final[Mapping[type[SecateurError], int]] = {
     RangeNotSatisfiable: 416,
     AccessDenied: 401,
     ScopeMissing: 403,
+    LimitReached: 429,
     NotFound: 404,
     ArtifactsExpired: 410,
     Conflict: 409,
@@ -167,6 +169,8 @@ def problem_response(error: SecateurError, headers: Mapping[str, str] | None = N
         logger.error("%s: %s", problem.instance, error, exc_info=error)
     if problem.status == 503:
         extra.setdefault("Retry-After", "5")
+    if isinstance(error, LimitReached):
+        extra["Retry-After"] = str(error.retry_after)
     if isinstance(error, RangeNotSatisfiable):
         extra["Content-Range"] = f"bytes */{error.size}"
     if isinstance(error, AccessDenied):

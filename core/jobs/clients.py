@@ -11,11 +11,13 @@ from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import ArtifactsExpired, InvalidSpec, JobNotFound
-from core.jobs import events, moves
+from core.jobs import admission, audit, events, moves
+from core.jobs.audit import Actor
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
 from core.jobs.states import State
 from core.jobs.views import EventPage, Job, JobPage
+from core.quotas import NO_QUOTAS, Quotas
 from core.spec import JobSpec
 
 
@@ -25,8 +27,20 @@ class ClientSide:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, tenant: str, spec: JobSpec, now: datetime) -> Job:
-        """Accept a job. Once this returns, it will reach a terminal state."""
+    def create(
+        self,
+        tenant: str,
+        spec: JobSpec,
+        now: datetime,
+        *,
+        quotas: Quotas = NO_QUOTAS,
+        by: Actor | None = None,
+    ) -> Job:
+        """Accept a job. Once this returns, it will reach a terminal state.
+
+        Raises:
+            QueueFull, StorageFull: the tenant has as much as it may.
+        """
         record = JobRecord(
             id=f"job_{secrets.token_hex(12)}",
             tenant=tenant,
@@ -47,10 +61,12 @@ class ClientSide:
             priority=spec.priority,
         )
         with self._database.write() as session:
+            admission.admit(session, tenant, quotas)
             session.add(record)
             session.flush()
             data = {"state": record.state.value, "attempt": record.attempt}
             events.append(session, record, now, "state", record.message, data=data)
+            audit.note(session, by, now, "job.submit", record.id)
         return view(record)
 
     def get(self, tenant: str, job_id: str) -> Job:
@@ -92,7 +108,7 @@ class ClientSide:
         has_more = len(found) > limit
         return JobPage(data=data, has_more=has_more, next=_cursor(data[-1]) if has_more else None)
 
-    def cancel(self, tenant: str, job_id: str, now: datetime) -> Job:
+    def cancel(self, tenant: str, job_id: str, now: datetime, *, by: Actor | None = None) -> Job:
         """Ask for an end: a queued job is cancelled at once, a running one is told to stop.
 
         Raises:
@@ -101,6 +117,7 @@ class ClientSide:
         with self._database.write() as session:
             record = _find(session, tenant, job_id, lock=True)
             moves.request_cancel(session, record, now)
+            audit.note(session, by, now, "job.cancel", record.id)
         return view(record)
 
     def events(self, tenant: str, job_id: str, *, after: int = 0, limit: int = 100) -> EventPage:

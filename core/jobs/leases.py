@@ -14,12 +14,13 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidSpec, LeaseLost
-from core.jobs import events, moves
+from core.jobs import admission, events, moves
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, State, sources_of
 from core.jobs.views import Failure
 from core.progress import Progress
+from core.quotas import NO_QUOTAS, Quotas
 from core.spec import JobSpec, field_errors
 
 T = TypeVar("T")
@@ -42,9 +43,18 @@ class WorkerSide:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, job_id: str, worker: str, now: datetime, lease_seconds: float) -> Claim | None:
+    def claim(
+        self,
+        job_id: str,
+        worker: str,
+        now: datetime,
+        lease_seconds: float,
+        *,
+        quotas: Quotas = NO_QUOTAS,
+    ) -> Claim | None:
         """Take a queued job, if it still is one. Of several workers exactly one gets it.
 
+        None, too, where its tenant already runs as many as its quota allows.
         A job that another transaction is at, claiming or cancelling it, is not waited for.
         A spec that this version cannot read (another one accepted it) fails its job at once.
         A running job whose lease has expired is not taken here: the reaper puts it back into
@@ -73,6 +83,8 @@ class WorkerSide:
             .returning(JobRecord)
         )
         with self._database.write() as session:
+            if not admission.may_start(session, job_id, quotas):
+                return None
             record = session.scalars(statement).one_or_none()
             if record is None:
                 return None
@@ -137,8 +149,12 @@ class WorkerSide:
             record = _owned(session, job_id, epoch)
             events.append(session, record, now, "log", message, level=level, data=dict(data or {}))
 
-    def succeed(self, job_id: str, epoch: int, manifest_key: str, now: datetime) -> State:
+    def succeed(
+        self, job_id: str, epoch: int, manifest_key: str, now: datetime, *, stored_bytes: int = 0
+    ) -> State:
         """Name the manifest, whose objects must all be in the store: the job has its result.
+
+        `stored_bytes` is what they take, all together.
 
         Returns `cancelled`, and names nothing, if the cancellation came first. Asked again, where
         a connection broke before the commit's answer came, it says `succeeded` again: LeaseLost
@@ -152,6 +168,7 @@ class WorkerSide:
             then = moves.end(session, record, State.SUCCEEDED, now)
             if then is State.SUCCEEDED:
                 record.manifest_key = manifest_key
+                record.stored_bytes = stored_bytes
             return then
 
     def fail(self, job_id: str, epoch: int, failure: Failure, now: datetime) -> State:

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from core.jobs import moves
+from core.jobs import admission, moves
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, TERMINAL, State
+from core.quotas import NO_QUOTAS, Quotas
 
 BATCH = 100  # rows looked at in one go; the next scan takes the next ones
 
@@ -37,8 +38,17 @@ class ReaperSide:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def queued_ids(self, *, since: datetime | None = None, limit: int = BATCH) -> list[str]:
-        """Queued jobs, the next to run first; with `since`, those that wait since then or longer."""
+    def queued_ids(
+        self,
+        *,
+        since: datetime | None = None,
+        limit: int = BATCH,
+        quotas: Quotas = NO_QUOTAS,
+    ) -> list[str]:
+        """Queued jobs, the next to run first; with `since`, those that wait since then or longer.
+
+        Tenants that run as many jobs as `quotas` allows are passed over.
+        """
         statement = (
             select(JobRecord.id)
             .where(JobRecord.state == State.QUEUED)
@@ -50,6 +60,8 @@ class ReaperSide:
         if since is not None:
             statement = statement.where(JobRecord.queued_at <= since)
         with self._database.read() as session:
+            if busy := admission.busy_tenants(session, quotas):
+                statement = statement.where(JobRecord.tenant.not_in(busy))
             return list(session.scalars(statement))
 
     def expired(self, now: datetime) -> list[Lease]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     Enum,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -100,6 +102,8 @@ class JobRecord(Base):
     # Store key of the manifest of the run that won. Set in the transaction that succeeds, and
     # taken away in the one in which the result expires.
     manifest_key: Mapped[str | None] = mapped_column(String(255))
+    # All files of that manifest. It counts towards the tenant's quota as long as there is a manifest.
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     # Whether the objects of runs that did not win have been removed after the end.
     swept: Mapped[bool] = mapped_column(default=False)
 
@@ -127,6 +131,14 @@ class JobRecord(Base):
         Index(None, "tenant", "created_at", "id"),
         Index(None, "state", "lease_until"),
         Index(None, "state", "priority", "queued_at"),
+        Index(None, "tenant", "state"),
+        Index(
+            None,
+            "tenant",
+            "stored_bytes",
+            sqlite_where=text("manifest_key IS NOT NULL"),
+            postgresql_where=text("manifest_key IS NOT NULL"),
+        ),
     )
 
 

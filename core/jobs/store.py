@@ -1,18 +1,20 @@
-"""The job store: one database, seen from its four sides."""
+"""The job store: one database, seen from its six sides."""
 
 from typing import Self
 
 from sqlalchemy import select
 
+from core.jobs.audit import AuditSide
 from core.jobs.clients import ClientSide
 from core.jobs.database import Database
 from core.jobs.expiry import ExpirySide
 from core.jobs.leases import WorkerSide
 from core.jobs.reaping import ReaperSide
 from core.jobs.records import JobRecord
+from core.jobs.tenants import TenantSide
 
 
-class JobStore(ClientSide, WorkerSide, ReaperSide, ExpirySide):
+class JobStore(ClientSide, WorkerSide, ReaperSide, ExpirySide, TenantSide, AuditSide):
     """Jobs in a database that `core.jobs.migrate` has prepared. Safe to share between threads."""
 
     def __init__(self, database: Database) -> None:
