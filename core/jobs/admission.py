@@ -85,7 +85,8 @@ def busy_tenants(session: Session, quotas: Quotas) -> list[str]:
         .where(JobRecord.state.in_(OWNED))
         .group_by(JobRecord.tenant)
     )
-    running = dict(session.execute(statement).tuples().all())
+    rows: Any = session.execute(statement).all()
+    running: dict[str, int] = dict(rows)
     return [
         tenant
         for tenant, quota in quotas_of(session, running, quotas).items()
