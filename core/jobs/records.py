@@ -136,6 +136,7 @@ class JobRecord(Base):
             None,
             "tenant",
             "stored_bytes",
+            "manifest_key",
             sqlite_where=text("manifest_key IS NOT NULL"),
             postgresql_where=text("manifest_key IS NOT NULL"),
         ),

@@ -13,6 +13,7 @@ import pytest
 from api.limiter import _network, headers_of
 from api.pace import Pace, Standing
 from secateur.broker import Broker
+from tests.contract.jobs import at_once
 from tests.faults.farm import wait_for
 
 START = datetime(2026, 1, 1, 12, 0, 50, tzinfo=UTC)
@@ -88,22 +89,23 @@ def test_redis_that_comes_back_is_used_and_each_change_is_told_once(
     broker = Broker(tmp_path)
     pace = clock.pace(broker.url)
     used(pace, 20)
-    clock.wait(6)
+    clock.ticks += 6
     used(pace, 20)
     assert len(caplog.records) == 1
     process = broker.start(tmp_path / "log")
     try:
         wait_for(broker.answers, "the broker")
         assert used(pace, 1) == [41]  # it is not asked yet
-        clock.wait(3)
+        clock.ticks += 3
         assert used(pace, 2) == [42, 43]
-        clock.wait(3)
-        assert used(pace, 2) == [1, 2]
+        clock.ticks += 3
+        assert used(pace, 2) == [44, 45]
+        assert used(clock.pace(broker.url), 1) == [3]  # Redis knows of what it was told
         assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
     finally:
         process.kill()
         process.wait()
-    assert used(pace, 2) == [1, 2]
+    assert used(pace, 2) == [46, 47]
 
 
 def test_redis_that_hangs_stalls_nobody(clock: Clock) -> None:
@@ -120,6 +122,26 @@ def test_redis_that_hangs_stalls_nobody(clock: Clock) -> None:
         # One timeout for each thread that asked before the first one had learned, and no more.
         assert time.monotonic() - began < 2
         assert pace.count("x", 3).used == 401
+
+
+def test_large_limits_are_told_in_steps_and_nothing_is_lost(clock: Clock, broker: Broker) -> None:
+    first, second = clock.pace(broker.url), clock.pace(broker.url)
+    assert [first.count("x", 5000).used for _ in range(14)] == list(range(1, 15))
+    assert [second.count("x", 5000).used for _ in range(6)] == [1, 2, 3, 4, 15, 16]
+    assert first.count("x", 5000).used == 20  # its own five and ten, and five of the other
+
+
+@pytest.mark.parametrize("limit", [3, 7000])
+def test_threads_count_each_of_their_requests(clock: Clock, broker: Broker, limit: int) -> None:
+    pace = clock.pace(broker.url)
+    seen: list[int] = []
+
+    def ask(_: int) -> None:
+        seen.extend(pace.count("x", limit).used for _ in range(50))
+
+    assert at_once(8, ask) == [None] * 8
+    assert max(seen) == 400
+    assert pace.count("x", limit).used == 401
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ def upgrade() -> None:
     op.create_index("ix_jobs_tenant_state", "jobs", ["tenant", "state"])
     held = sa.text("manifest_key IS NOT NULL")
     op.create_index(
-        "ix_jobs_tenant_stored_bytes",
+        "ix_jobs_tenant_stored_bytes_manifest_key",
         "jobs",
-        ["tenant", "stored_bytes"],
+        ["tenant", "stored_bytes", "manifest_key"],
         sqlite_where=held,
         postgresql_where=held,
     )
@@ -53,7 +53,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("audit")
     op.drop_table("tenants")
-    op.drop_index("ix_jobs_tenant_stored_bytes", "jobs")
+    op.drop_index("ix_jobs_tenant_stored_bytes_manifest_key", "jobs")
     op.drop_index("ix_jobs_tenant_state", "jobs")
     # Not by copying the table, as a batch would: dropping the old one takes its events along.
     op.drop_column("jobs", "stored_bytes")
