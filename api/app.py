@@ -10,22 +10,28 @@ from starlette.concurrency import run_in_threadpool
 
 from api import (
     artifacts,
+    audit,
     auth,
     catalog,
     dashboard,
     events,
     health,
     jobs,
+    keys,
     openapi,
     problems,
     sessions,
+    tenants,
     workers,
 )
 from api.access import Access
 from api.dependencies import Resources
 from api.doorbell import Doorbell
 from api.guards import Guard
+from api.limiter import Limiter, RateHeaders
+from api.pace import Pace
 from api.places import Places
+from api.refusals import Refusals
 from api.waiting import Waiting
 from api.watcher import Watcher
 from core.destinations.allowed import Allowed as Destinations
@@ -44,6 +50,9 @@ ROUTERS: Final = (
     artifacts.router,
     catalog.router,
     workers.router,
+    keys.router,
+    tenants.router,
+    audit.router,
     health.router,
     dashboard.router,
     sessions.router,
@@ -69,6 +78,9 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         clock=lambda: datetime.now(UTC),
         allowed=Allowed(settings.model_roots, settings.source_buckets),
         destinations=Destinations(settings.push_destinations, store_url),
+        keys=KeyStore(database),
+        quotas=settings.quotas,
+        operator_tenant=settings.operator_tenant,
     )
 
     @asynccontextmanager
@@ -94,12 +106,16 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         Watcher(resources.jobs.versions),
         Places(settings.max_waiting, settings.max_waiting_per_tenant),
     )
-    access = Access(KeyStore(database), resources.clock, always=not loopback)
+    access = Access(resources.keys, resources.clock, always=not loopback)
+    pace = Pace(_configured("SECATEUR_BROKER_URL", settings.broker_url), resources.clock)
+    limiter = Limiter.of(settings, pace)
+    refusals = Refusals(limiter, resources.jobs, resources.keys, resources.clock)
+    app.add_middleware(RateHeaders)
     app.add_middleware(Guard, keys_demanded=access.demanded, allowed_hosts=settings.allowed_hosts)
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app, [route for router in ROUTERS for route in router.routes])
-    auth.install(app, access)
+    auth.install(app, access, limiter, refusals)
     dashboard.mount_static(app)
     openapi.install(app)
     return app

@@ -10,10 +10,13 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, Request, Security
 from fastapi.responses import RedirectResponse, Response
 from fastapi.security import HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from api.access import Access, Caller
 from api.guards import SAFE
+from api.limiter import Limiter
 from api.problems import CrossSite, problem_response
+from api.refusals import Refusals, actor_behind
 from core.errors import (
     AccessDenied,
     KeyExpired,
@@ -23,7 +26,9 @@ from core.errors import (
     ScopeMissing,
     SecateurError,
 )
+from core.jobs.audit import Actor
 from core.jobs.credentials import Scope
+from core.limit_errors import RateLimited, TooManyFailures
 
 COOKIE: Final = "secateur_key"
 LOGIN: Final = "/login"
@@ -33,6 +38,8 @@ REFUSALS: Final[tuple[type[SecateurError], ...]] = (
     KeyExpired,
     KeyRevoked,
     ScopeMissing,
+    RateLimited,
+    TooManyFailures,
 )
 
 _SCHEME: Final = HTTPBearer(
@@ -52,7 +59,7 @@ def caller_of(request: Request) -> Caller:
     """Who sent the request; found out once. Raises what REFUSALS lists, and StoreUnavailable."""
     found: Caller | None = getattr(request.state, "caller", None)
     if found is None:
-        found = access_of(request).caller(_presented(request))
+        found = caller_with(request, _presented(request))
         request.state.caller = found
     return found
 
@@ -62,14 +69,30 @@ def caller_again(request: Request) -> Caller:
     return access_of(request).caller(_presented(request))
 
 
+def caller_with(request: Request, text: str | None) -> Caller:
+    """Who presents the key `text`; remembered, so that a refusal can be told of. Raises as `caller_of`."""
+    request.state.presented = text
+    return access_of(request).caller(text)
+
+
+def actor_of(request: Request) -> Actor:
+    """Who a deed of this request is written down as."""
+    caller = caller_of(request)
+    return actor_behind(request, caller.tenant, caller.key)
+
+
 class Needs:
-    """A dependency: the route is for callers whose key has `scope`."""
+    """A dependency: the route is for callers whose key has `scope`, and who do not ask too often."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope: Final = scope
 
     def __call__(self, request: Request, _: Annotated[object, Depends(_SCHEME)]) -> None:
-        caller_of(request).require(self.scope)
+        caller = caller_of(request)
+        if caller.key is not None:
+            limiter: Limiter = request.app.state.limiter
+            limiter.request(request, caller.tenant)
+        caller.require(self.scope)
 
 
 def _needs(scope: Scope) -> Any:
@@ -79,15 +102,18 @@ def _needs(scope: Scope) -> Any:
 # Each route of /v1 names one of these among its dependencies, or its router does.
 READS: Final = _needs("jobs:read")
 WRITES: Final = _needs("jobs:write")
+ADMINISTERS: Final = _needs("admin")
 
 
-def install(app: FastAPI, access: Access) -> None:
-    """Let `app` ask `access` who its callers are, and send browsers without a key to log in."""
-    app.state.access = access
+def install(app: FastAPI, access: Access, limiter: Limiter, refusals: Refusals) -> None:
+    """Let `app` ask who its callers are and how often, and send browsers without a key to log in."""
+    app.state.access, app.state.limiter = access, limiter
 
     @app.exception_handler(AccessDenied)
-    async def denied(request: Request, error: AccessDenied) -> Response:
-        if isinstance(error, ScopeMissing) or not _shows_a_page(request):
+    async def denied(request: Request, refused: AccessDenied) -> Response:
+        error = await run_in_threadpool(refusals.answer, request, refused)
+        no_way_in = not isinstance(error, AccessDenied) or isinstance(error, ScopeMissing)
+        if no_way_in or not _shows_a_page(request):
             return problem_response(error)
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(

@@ -10,11 +10,16 @@ from fastapi import Depends, Request
 from fastapi import Path as InPath
 from fastapi.routing import APIRoute
 
-from api.auth import caller_of
+from api.access import Caller
+from api.auth import actor_of, caller_of
 from api.doorbell import Doorbell
 from core.destinations.allowed import Allowed as Pushable
 from core.errors import InvalidSpec, JobNotFound
+from core.jobs.audit import Actor
+from core.jobs.keys import KeyStore
 from core.jobs.store import JobStore
+from core.limit_errors import OperatorOnly
+from core.quotas import Quotas as ByTenant
 from core.sources import Allowed
 from core.store.base import ObjectStore
 
@@ -33,6 +38,10 @@ class Resources:
     """Where file:// and s3:// sources may lie."""
     destinations: Pushable
     """Where results may be pushed."""
+    keys: KeyStore
+    quotas: ByTenant
+    """Of tenants whose quota was not set over HTTP."""
+    operator_tenant: str
 
 
 async def _resources(request: Request) -> Resources:
@@ -70,6 +79,43 @@ def _tenant(request: Request) -> str:
     return caller_of(request).tenant
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far an administrator sees: its own tenant, or all of them."""
+
+    tenant: str
+    everywhere: bool
+
+    def within(self, asked: str | None) -> str | None:
+        """The tenant to look at, None for all. Raises OperatorOnly for another than one's own."""
+        if self.everywhere:
+            return asked
+        if asked not in (None, self.tenant):
+            raise OperatorOnly
+        return self.tenant
+
+
+def _reach(request: Request, held: Held) -> Reach:
+    caller: Caller = caller_of(request)
+    # Without keys, whoever is on this machine is the operator, as at the command line.
+    everywhere = caller.key is None or caller.tenant == held.operator_tenant
+    return Reach(caller.tenant, everywhere)
+
+
+def operator_only(reach: Annotated[Reach, Depends(_reach)]) -> None:
+    """Raise OperatorOnly, whatever was asked for."""
+    if not reach.everywhere:
+        raise OperatorOnly
+
+
+async def _keys(held: Held) -> KeyStore:
+    return held.keys
+
+
+async def _quotas(held: Held) -> ByTenant:
+    return held.quotas
+
+
 async def _job_id(
     job_id: Annotated[str, InPath(examples=["job_0123456789abcdefghjkmnpq"])],
 ) -> str:
@@ -105,4 +151,8 @@ Now = Annotated[datetime, Depends(_now)]
 Sources = Annotated[Allowed, Depends(_sources)]
 Destinations = Annotated[Pushable, Depends(_destinations)]
 Tenant = Annotated[str, Depends(_tenant)]
+Keys = Annotated[KeyStore, Depends(_keys)]
+Quotas = Annotated[ByTenant, Depends(_quotas)]
+Administered = Annotated[Reach, Depends(_reach)]
+By = Annotated[Actor, Depends(actor_of)]
 JobId = Annotated[str, Depends(_job_id)]

@@ -13,10 +13,12 @@ from api.auth import READS, REFUSALS, WRITES, caller_of
 from api.bodies import PostedObject
 from api.dependencies import (
     Bell,
+    By,
     Destinations,
     JobId,
     Jobs,
     Now,
+    Quotas,
     Sources,
     Store,
     Tenant,
@@ -49,6 +51,7 @@ from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from core.jobs.idempotency import Once, Posted, digest_of
 from core.jobs.states import State
 from core.jobs.views import Job, JobPage
+from core.limit_errors import QueueFull, RateLimited, StorageFull, TooManyFailures
 from core.recipes import Method
 from core.sources import model_source, text_source
 from core.spec import parse_spec
@@ -91,6 +94,10 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
             ScopeMissing,
             IdempotencyKeyReused,
             IdempotencyKeyInFlight,
+            QueueFull,
+            StorageFull,
+            RateLimited,
+            TooManyFailures,
             StoreUnavailable,
         ),
     },
@@ -105,6 +112,8 @@ def submit_job(
     bell: Bell,
     sources: Sources,
     destinations: Destinations,
+    quotas: Quotas,
+    by: By,
     background: BackgroundTasks,
     response: Response,
     key: IdempotencyKey,
@@ -125,9 +134,10 @@ def submit_job(
     if spec.output.push is not None:
         permitted(spec.output.push, destinations)
     if key is None:
-        posted_job = Posted(jobs.create(tenant, spec, now), replayed=False)
+        posted_job = Posted(jobs.create(tenant, spec, now, quotas=quotas, by=by), replayed=False)
     else:
-        posted_job = jobs.create_once(tenant, spec, now, Once(key, digest_of(posted)))
+        once = Once(key, digest_of(posted))
+        posted_job = jobs.create_once(tenant, spec, now, once, quotas=quotas, by=by)
     job = posted_job.job
     if job.state is State.QUEUED:
         background.add_task(bell.ring, job.id)
@@ -241,9 +251,9 @@ async def read_job(
         **documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
     },
 )
-def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now) -> Job:
+def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now, by: By) -> Job:
     """A queued job is cancelled at once, a running one is asked to stop; repeating does no harm."""
-    return jobs.cancel(tenant, job_id, now)
+    return jobs.cancel(tenant, job_id, now, by=by)
 
 
 @router.post(
@@ -254,17 +264,33 @@ def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now) -> Job:
     response_model=Job,
     responses={
         **openapi.example(202, openapi.RETRIED),
-        **documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
+        **documented(
+            JobNotFound,
+            WrongState,
+            QueueFull,
+            StorageFull,
+            CrossSite,
+            ScopeMissing,
+            StoreUnavailable,
+        ),
     },
 )
 def retry_job(
-    job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now, bell: Bell, background: BackgroundTasks
+    *,
+    job_id: JobId,
+    jobs: Jobs,
+    tenant: Tenant,
+    now: Now,
+    quotas: Quotas,
+    by: By,
+    bell: Bell,
+    background: BackgroundTasks,
 ) -> Job:
     """Queues it again under the same id, with the same spec, as if it had just been posted.
 
     Attempts are counted from 1 again; its events go on where they were.
     """
-    job = jobs.retry(tenant, job_id, now)
+    job = jobs.retry(tenant, job_id, now, quotas=quotas, by=by)
     background.add_task(bell.ring, job.id)
     return job
 
@@ -277,12 +303,14 @@ def retry_job(
     response_description="Nobody finds it any more.",
     responses=documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
 )
-def delete_job(job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant, now: Now) -> Response:
+def delete_job(
+    *, job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant, now: Now, by: By
+) -> Response:
     """Removes it for good, with its artifacts and its history.
 
     Where the object store is away, a worker removes the artifacts once it is back.
     """
-    jobs.bury(tenant, job_id, now)
+    jobs.bury(tenant, job_id, now, by=by)
     try:
         removal.remove(jobs, store, job_id, now)
     except StoreError as error:

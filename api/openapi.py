@@ -29,6 +29,7 @@ TAGS: Final = [
     {"name": "artifacts", "description": "What a succeeded job left: checkpoint and report."},
     {"name": "catalog", "description": "Methods, model families and example models."},
     {"name": "workers", "description": "Who carries jobs out."},
+    {"name": "administration", "description": "Keys, quotas, usage and the audit log."},
     {"name": "health", "description": "For load balancers and people."},
 ]
 

@@ -33,6 +33,7 @@ from core.errors import (
     StoreUnavailable,
 )
 from core.idempotency_errors import IdempotencyKeyReused
+from core.limit_errors import LimitReached
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ STATUS: Final[Mapping[type[SecateurError], int]] = {
     RangeNotSatisfiable: 416,
     AccessDenied: 401,
     ScopeMissing: 403,
+    LimitReached: 429,
     NotFound: 404,
     ArtifactsExpired: 410,
     Conflict: 409,
@@ -172,6 +174,8 @@ def problem_response(error: SecateurError, headers: Mapping[str, str] | None = N
         logger.error("%s: %s", problem.instance, error, exc_info=error)
     if problem.status in (429, 503):
         extra.setdefault("Retry-After", "5")
+    if isinstance(error, LimitReached):
+        extra["Retry-After"] = str(error.retry_after)
     if isinstance(error, RangeNotSatisfiable):
         extra["Content-Range"] = f"bytes */{error.size}"
     if isinstance(error, AccessDenied):

@@ -5,8 +5,10 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from api.auth import COOKIE, LOGIN, access_of, caller_of
+from api.auth import COOKIE, LOGIN, access_of, caller_of, caller_with
 from api.bodies import PostedObject
+from api.dependencies import Jobs, Now
+from api.refusals import actor_behind
 from core.errors import AccessDenied, KeyMissing
 from core.jobs.credentials import Scope
 
@@ -31,14 +33,17 @@ class Session(BaseModel):
 
 
 @router.post(LOGIN)
-def sign_in(request: Request, posted: PostedObject) -> Response:
-    """204 and the cookie. Raises KeyMissing, KeyUnknown, KeyExpired or KeyRevoked."""
+def sign_in(request: Request, posted: PostedObject, jobs: Jobs, now: Now) -> Response:
+    """204 and the cookie, once it is written down who came. Raises KeyMissing, KeyUnknown, KeyExpired or KeyRevoked."""
     text = posted.get("key")
     if not isinstance(text, str):
         raise KeyMissing
     text = text.strip()
     response = Response(status_code=204, headers=_UNSTORED)
-    if access_of(request).caller(text).key is not None:
+    caller = caller_with(request, text)
+    if caller.key is not None:
+        by = actor_behind(request, caller.tenant, caller.key)
+        jobs.record(by, now, "login", caller.key.id)
         # No expiry: it ends with the browser, or when the key does.
         response.set_cookie(
             COOKIE, text, secure=_is_secure(request), httponly=True, samesite="strict"

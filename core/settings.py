@@ -21,6 +21,7 @@ from pydantic_settings import (
 from core.destinations.allowed import check_places as check_destinations
 from core.passwords import with_password
 from core.phase_limits import PhaseLimits
+from core.quotas import NO_QUOTAS, Quotas
 from core.retention import Retention
 from core.settings_sources import FilesSource
 from core.source_buckets import check_places, split_places
@@ -145,6 +146,34 @@ class Settings(BaseSettings):
     )
     gc_seconds: float = Field(
         3600.0, gt=0, description="how often a worker enforces the retention, where there is one"
+    )
+    quotas: Quotas = Field(
+        NO_QUOTAS,
+        description="what tenants may have at once: tables [quotas.TENANT], or JSON, with queued_jobs,"
+        " running_jobs, stored_bytes, job_bytes, job_flops and job_seconds; [quotas.default] is for"
+        " tenants without one; a quota set over HTTP replaces a tenant's; unset, nothing is limited",
+    )
+    reads_per_minute: int = Field(
+        18000, ge=0, description="requests a minute with which a tenant may read; 0: any number"
+    )
+    writes_per_minute: int = Field(
+        1800,
+        ge=0,
+        description="requests a minute with which a tenant may change things; 0: any number",
+    )
+    failures_per_minute: int = Field(
+        60,
+        ge=1,
+        description="refused requests a minute and address that are answered by name and written into"
+        " the audit log",
+    )
+    operator_tenant: str = Field(
+        "default",
+        description="tenant whose admin keys administer the server: every tenant's keys, quotas and"
+        " audit log",
+    )
+    audit_days: float = Field(
+        365.0, gt=0, le=36500, description="days for which the audit log is kept"
     )
     max_attempts: int = Field(3, ge=1, description="runs a job gets when its workers keep dying")
     max_waiting: int = Field(

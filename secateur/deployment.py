@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import BadRequest, OutputExists, StoreUnavailable
+from core.jobs.audit import COMMAND_LINE
 from core.jobs.keys import KeyStore, NewKey
 from core.jobs.migrate import migrate
 from core.store.urls import open_store
@@ -54,7 +55,9 @@ def first_key(database_url: str, file: Path | None) -> NewKey | None:
                 _write_private(file, text, undo)
 
         now = datetime.now(UTC)
-        new = keys.create_first(TENANT, "first", now, secrets.token_bytes, deliver=deliver)
+        new = keys.create_first(
+            TENANT, "first", now, secrets.token_bytes, deliver=deliver, by=COMMAND_LINE
+        )
         undo.pop_all()
     return new
 

@@ -6,6 +6,7 @@ import httpx
 
 from core.errors import BadRequest, InvalidSpec, SecateurError, tree
 from core.jobs.views import Job
+from core.limit_errors import LimitReached
 from core.run_errors import PhaseTimeout
 
 # Jobs carry their codes; `tree` knows what has been loaded.
@@ -51,7 +52,11 @@ def error_of(response: httpx.Response) -> SecateurError:
     remedy, fields = str(problem.get("remedy", "")), problem.get("errors")
     # Some codes are only known to servers, which say by the status whose fault it is.
     unknown = BadRequest if response.is_client_error else SecateurError
-    return rebuilt(code, detail, remedy, fields, unknown)
+    error = rebuilt(code, detail, remedy, fields, unknown)
+    if isinstance(error, LimitReached):
+        wait = response.headers.get("retry-after", "")
+        error.retry_after = int(wait) if wait.isdecimal() else 1
+    return error
 
 
 def failure_of(job: Job) -> SecateurError | None:

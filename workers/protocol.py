@@ -68,6 +68,8 @@ class Done(_Message):
 
     kind: Literal["done"] = "done"
     manifest_key: str
+    stored_bytes: int = 0
+    """Of all its files."""
 
 
 class Failed(_Message):

@@ -28,13 +28,14 @@ class Reaper:
     def __init__(self, jobs: JobStore, store: ObjectStore, bell: Bell, settings: Settings) -> None:
         self._jobs, self._store, self._bell, self._settings = jobs, store, bell, settings
         self._suspects: dict[Lease, float] = {}
-        self._clean_at = -math.inf
+        self._clean_at = self._forget_at = -math.inf
 
     def scan(self, now: datetime, tick: float) -> None:
         """Look once at everything. `tick` is a monotonic time, which no clock change moves."""
         self._guarded(lambda: self._take_back(now, tick))
         self._guarded(lambda: self._ring_again(now))
         self._guarded(lambda: self._clean(now, tick))
+        self._guarded(lambda: self._forget(now, tick))
         self._guarded(self._sweep)
         self._guarded(lambda: finish_removals(self._jobs, self._store, now))
         self._guarded(lambda: self._jobs.forget_keys(now))
@@ -69,7 +70,7 @@ class Reaper:
         Where messages wait, every worker is busy, and more messages would only pile up.
         """
         since = now - timedelta(seconds=self._settings.scan_seconds)
-        forgotten = self._jobs.queued_ids(since=since)
+        forgotten = self._jobs.queued_ids(since=since, quotas=self._settings.quotas)
         if forgotten and self._bell.waiting() == 0:
             for job_id in forgotten:
                 self._bell.ring(job_id)
@@ -77,6 +78,15 @@ class Reaper:
     def _sweep(self) -> None:
         """Remove the objects of runs that did not win, once their job is over."""
         cleanup.sweep(self._jobs, self._store)
+
+    def _forget(self, now: datetime, tick: float) -> None:
+        """Remove what the audit log has kept for long enough."""
+        if tick < self._forget_at:
+            return
+        self._forget_at = tick + self._settings.gc_seconds
+        before = now - timedelta(days=self._settings.audit_days)
+        if forgotten := self._jobs.forget_audit(before):
+            logger.info("removed %d old lines of the audit log", forgotten)
 
     def _clean(self, now: datetime, tick: float) -> None:
         """What `secateur gc` does, now and then, where somebody said how long results are kept."""

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from pkgutil import resolve_name
 from threading import Event
 from typing import TextIO
@@ -23,6 +24,7 @@ from core.exhaustion import named_exhaustion
 from core.jobs.objects import objects_of
 from core.processes import die_with_parent
 from core.progress import Progress, Report
+from core.store.manifest import MANIFEST, read
 from core.store.urls import open_store
 from workers.memory import be_taken_first
 from workers.protocol import (
@@ -88,7 +90,7 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
             key = uploads.publish(out, report)
         push_result(request, out, report, tell, resume=made)
         track(request, out, report, tell)
-        return Done(manifest_key=key)
+        return Done(manifest_key=key, stored_bytes=_stored_bytes(out))
     except Cancelled:
         return Stopped()
     except Exception as error:  # noqa: BLE001 - the boundary: what is unknown gets a name here
@@ -108,6 +110,12 @@ def name_error(error: Exception) -> SecateurError:
         f"{type(error).__name__}: {line}".rstrip(": "),
         remedy="This is a defect: please report it with the worker's log.",
     )
+
+
+def _stored_bytes(out: Path) -> int:
+    """What the result takes in the store: every file, the manifest included."""
+    data = (out / MANIFEST).read_bytes()
+    return len(data) + sum(file.bytes for file in read(data).files)
 
 
 def _scaled(report: Report) -> Report:

@@ -78,11 +78,24 @@ class Supervisor:
         logger.info("%s: %s", claim.job_id, state)
         if state is State.QUEUED:
             self.ring(claim.job_id)
+        else:
+            self._ring_for_the_next_of(claim.tenant)
+
+    def _ring_for_the_next_of(self, tenant: str) -> None:
+        """Call a worker to a job that had to wait for this one; a call that fails the reaper repeats."""
+        try:
+            waiting = self.jobs.passed_over(tenant, self.settings.quotas)
+        except StoreUnavailable as error:
+            logger.warning("%s", error)
+            return
+        if waiting is not None:
+            self.ring(waiting)
 
     def _claim(self) -> Claim | None:
         lease = self.settings.lease_seconds
-        for job_id in self.jobs.queued_ids(limit=_CANDIDATES):
-            if claim := self.jobs.claim(job_id, self.worker, self.now(), lease):
+        quotas = self.settings.quotas
+        for job_id in self.jobs.queued_ids(limit=_CANDIDATES, quotas=quotas):
+            if claim := self.jobs.claim(job_id, self.worker, self.now(), lease, quotas=quotas):
                 return claim
         return None
 
@@ -185,7 +198,13 @@ class Supervisor:
         )
 
     def _succeed(self, claim: Claim, result: Done) -> State:
-        return self.jobs.succeed(claim.job_id, claim.epoch, result.manifest_key, self.now())
+        return self.jobs.succeed(
+            claim.job_id,
+            claim.epoch,
+            result.manifest_key,
+            self.now(),
+            stored_bytes=result.stored_bytes,
+        )
 
     def _give_back(self, claim: Claim) -> State:
         reason = f"worker {self.worker} shuts down"

@@ -11,12 +11,14 @@ from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import ArtifactsExpired, InvalidSpec
-from core.jobs import attempts, events, moves
+from core.jobs import admission, attempts, audit, events, moves
+from core.jobs.audit import Actor
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
 from core.jobs.rows import find
 from core.jobs.states import State
 from core.jobs.views import Attempt, EventPage, Job, JobPage
+from core.quotas import NO_QUOTAS, Quotas
 from core.spec import JobSpec
 
 
@@ -26,10 +28,22 @@ class ClientSide:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, tenant: str, spec: JobSpec, now: datetime) -> Job:
-        """Accept a job. Once this returns, it will reach a terminal state."""
+    def create(
+        self,
+        tenant: str,
+        spec: JobSpec,
+        now: datetime,
+        *,
+        quotas: Quotas = NO_QUOTAS,
+        by: Actor | None = None,
+    ) -> Job:
+        """Accept a job. Once this returns, it will reach a terminal state.
+
+        Raises:
+            QueueFull, StorageFull: the tenant has as much as it may.
+        """
         with self._database.write() as session:
-            record = add_job(session, tenant, spec, now)
+            record = add_job(session, tenant, spec, now, quotas=quotas, by=by)
         return view(record, ())
 
     def get(self, tenant: str, job_id: str) -> Job:
@@ -72,7 +86,7 @@ class ClientSide:
         has_more = len(found) > limit
         return JobPage(data=data, has_more=has_more, next=_cursor(data[-1]) if has_more else None)
 
-    def cancel(self, tenant: str, job_id: str, now: datetime) -> Job:
+    def cancel(self, tenant: str, job_id: str, now: datetime, *, by: Actor | None = None) -> Job:
         """Ask for an end: a queued job is cancelled at once, a running one is told to stop.
 
         Raises:
@@ -82,6 +96,7 @@ class ClientSide:
             record = find(session, tenant, job_id, lock=True)
             moves.request_cancel(session, record, now)
             runs = attempts.of(session, record)
+            audit.note(session, by, now, "job.cancel", record.id)
         return view(record, runs)
 
     def events(self, tenant: str, job_id: str, *, after: int = 0, limit: int = 100) -> EventPage:
@@ -103,8 +118,17 @@ class ClientSide:
             return record.manifest_key
 
 
-def add_job(session: Session, tenant: str, spec: JobSpec, now: datetime) -> JobRecord:
-    """The row of a new job, and the first event of its history."""
+def add_job(
+    session: Session,
+    tenant: str,
+    spec: JobSpec,
+    now: datetime,
+    *,
+    quotas: Quotas,
+    by: Actor | None,
+) -> JobRecord:
+    """The row of a new job, and the first event of its history. Raises QueueFull, StorageFull."""
+    admission.admit(session, tenant, quotas)
     record = JobRecord(
         id=f"job_{secrets.token_hex(12)}",
         tenant=tenant,
@@ -128,6 +152,7 @@ def add_job(session: Session, tenant: str, spec: JobSpec, now: datetime) -> JobR
     session.flush()
     data = {"state": record.state.value, "attempt": record.attempt}
     events.append(session, record, now, "state", record.message, data=data)
+    audit.note(session, by, now, "job.submit", record.id)
     return record
 
 

@@ -18,10 +18,12 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from core.jobs import attempts
+from core.jobs.audit import Actor
 from core.jobs.clients import add_job, view
 from core.jobs.database import Database
 from core.jobs.records import Base, JobRecord, UtcTime
 from core.jobs.views import Job
+from core.quotas import NO_QUOTAS, Quotas
 from core.spec import JobSpec
 
 KEPT: Final = timedelta(hours=24)
@@ -79,10 +81,20 @@ class IdempotencySide:
         self._in_flight: set[tuple[str, str]] = set()
         self._in_flight_lock = threading.Lock()
 
-    def create_once(self, tenant: str, spec: JobSpec, now: datetime, once: Once) -> Posted:
+    def create_once(
+        self,
+        tenant: str,
+        spec: JobSpec,
+        now: datetime,
+        once: Once,
+        *,
+        quotas: Quotas = NO_QUOTAS,
+        by: Actor | None = None,
+    ) -> Posted:
         """Accept a job, unless `once.key` has made one within a day: then that one again.
 
         Raises:
+            QueueFull, StorageFull: the tenant has as much as it may; what it has is answered still.
             IdempotencyKeyReused: the key came with another body.
             IdempotencyKeyInFlight: a request with the key is being carried out at this moment.
         """
@@ -92,7 +104,7 @@ class IdempotencySide:
             if earlier := _replayed(session, mine, once, now):
                 return earlier
             session.execute(delete(IdempotencyRecord).where(mine))
-            record = add_job(session, tenant, spec, now)
+            record = add_job(session, tenant, spec, now, quotas=quotas, by=by)
             session.add(
                 IdempotencyRecord(
                     tenant=tenant,

@@ -9,10 +9,13 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidSpec, KeyNotFound, KeyUnknown
-from core.jobs import credentials
+from core.jobs import audit, credentials
+from core.jobs.admission import hold
+from core.jobs.audit import Actor
 from core.jobs.credentials import SCOPES, ApiKey, Entropy, Scope
 from core.jobs.database import Database
 from core.jobs.records import KeyRecord
+from core.limit_errors import LastAdminKey
 
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
 _EVERYTHING: Final[tuple[Scope, ...]] = ("admin",)
@@ -49,6 +52,7 @@ class KeyStore:
         entropy: Entropy,
         *,
         expires_at: datetime | None = None,
+        by: Actor | None = None,
     ) -> NewKey:
         """Make a key. From the first one on, the server serves nobody without.
 
@@ -59,6 +63,7 @@ class KeyStore:
         record, text = _new_record(tenant, name, scopes, now, entropy, expires_at)
         with self._database.write() as session:
             session.add(record)
+            _note_created(session, record, by)
         return NewKey(_view(record), text)
 
     def create_first(
@@ -69,6 +74,7 @@ class KeyStore:
         entropy: Entropy,
         *,
         deliver: Callable[[str], None] = lambda _: None,
+        by: Actor | None = None,
     ) -> NewKey | None:
         """Make a key for everything, unless there has ever been one: then None.
 
@@ -80,6 +86,7 @@ class KeyStore:
             if _any_key(session):
                 return None
             session.add(record)
+            _note_created(session, record, by)
             session.flush()
             made = NewKey(_view(record), text)
             deliver(text)
@@ -90,19 +97,39 @@ class KeyStore:
         with self._database.read() as session:
             return _any_key(session)
 
-    def list(self) -> list[ApiKey]:
-        """All keys, newest first."""
+    def list(self, tenant: str | None = None) -> list[ApiKey]:
+        """All keys, or all of a tenant's, newest first."""
         query = select(KeyRecord).order_by(KeyRecord.created_at.desc(), KeyRecord.id)
+        if tenant is not None:
+            query = query.where(KeyRecord.tenant == tenant)
         with self._database.read() as session:
             return [_view(record) for record in session.scalars(query)]
 
-    def revoke(self, key_id: str, now: datetime) -> ApiKey:
-        """End a key for good; one that is revoked already stays as it was. Raises KeyNotFound."""
+    def revoke(
+        self,
+        key_id: str,
+        now: datetime,
+        *,
+        within: str | None = None,
+        spare_last_admin: bool = False,
+        by: Actor | None = None,
+    ) -> ApiKey:
+        """End a key for good; one that is revoked already stays as it was.
+
+        Raises:
+            KeyNotFound: there is none, or it is not of the tenant `within`.
+            LastAdminKey: with `spare_last_admin`, no other key could administer its tenant.
+        """
         with self._database.write() as session:
-            record = session.get(KeyRecord, key_id, with_for_update=True)
-            if record is None:
+            tenant = session.scalar(select(KeyRecord.tenant).where(KeyRecord.id == key_id))
+            if tenant is None or within not in (None, tenant):
                 raise KeyNotFound(key_id[:100])
+            hold(session, tenant)  # two admins that revoke each other's key leave one
+            record = session.get_one(KeyRecord, key_id, with_for_update=True)
+            if spare_last_admin and _is_last_admin(session, record, now):
+                raise LastAdminKey(key_id, tenant)
             record.revoked_at = record.revoked_at or now
+            audit.note(session, by, now, "key.revoke", key_id, tenant=tenant)
         return _view(record)
 
     def find(self, text: str) -> ApiKey:
@@ -138,6 +165,24 @@ class KeyStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_last_admin(session: Session, record: KeyRecord, now: datetime) -> bool:
+    """Whether the key may administer its tenant now, and no other one may."""
+    good = (
+        KeyRecord.tenant == record.tenant,
+        KeyRecord.revoked_at.is_(None),
+        or_(KeyRecord.expires_at.is_(None), KeyRecord.expires_at > now),
+    )
+    found = session.scalars(select(KeyRecord).where(*good)).all()
+    return [key.id for key in found if "admin" in key.scopes] == [record.id]
+
+
+def _note_created(session: Session, record: KeyRecord, by: Actor | None) -> None:
+    scopes = " ".join(record.scopes)
+    audit.note(
+        session, by, record.created_at, "key.create", record.id, tenant=record.tenant, scopes=scopes
+    )
 
 
 def _any_key(session: Session) -> bool:

@@ -14,13 +14,14 @@ from sqlalchemy import ColumnElement, and_, func, null, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidSpec, LeaseLost
-from core.jobs import attempts, events, moves, order
+from core.jobs import admission, attempts, events, moves, order
 from core.jobs.database import Database
 from core.jobs.plans import words
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, State, sources_of
 from core.jobs.views import Failure, Outcome
 from core.progress import Forecast, Progress
+from core.quotas import NO_QUOTAS, Quotas
 from core.spec import JobSpec, field_errors
 
 T = TypeVar("T")
@@ -55,9 +56,18 @@ class WorkerSide:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, job_id: str, worker: str, now: datetime, lease_seconds: float) -> Claim | None:
+    def claim(
+        self,
+        job_id: str,
+        worker: str,
+        now: datetime,
+        lease_seconds: float,
+        *,
+        quotas: Quotas = NO_QUOTAS,
+    ) -> Claim | None:
         """Take a queued job, if it still is one. Of several workers exactly one gets it.
 
+        None, too, where its tenant already runs as many as its quota allows.
         A job that another transaction is at, claiming or cancelling it, is not waited for.
         A spec that this version cannot read (another one accepted it) fails its job at once.
         A running job whose lease has expired is not taken here: the reaper puts it back into
@@ -87,6 +97,8 @@ class WorkerSide:
             .returning(JobRecord)
         )
         with self._database.write() as session:
+            if not admission.may_start(session, job_id, quotas):
+                return None
             record = session.scalars(statement).one_or_none()
             if record is None:
                 return None
@@ -164,8 +176,12 @@ class WorkerSide:
             events.append(session, record, now, "log", words(forecast), data={"plan": plan})
             return record.state
 
-    def succeed(self, job_id: str, epoch: int, manifest_key: str, now: datetime) -> State:
+    def succeed(
+        self, job_id: str, epoch: int, manifest_key: str, now: datetime, *, stored_bytes: int = 0
+    ) -> State:
         """Name the manifest, whose objects must all be in the store: the job has its result.
+
+        `stored_bytes` is what they take, all together.
 
         Returns `cancelled`, and names nothing, if the cancellation came first. Asked again, where
         a connection broke before the commit's answer came, it says `succeeded` again: LeaseLost
@@ -179,6 +195,7 @@ class WorkerSide:
             then = moves.end(session, record, State.SUCCEEDED, now)
             if then is State.SUCCEEDED:
                 record.manifest_key = manifest_key
+                record.stored_bytes = stored_bytes
             return then
 
     def fail(self, job_id: str, epoch: int, failure: Failure, now: datetime) -> State:

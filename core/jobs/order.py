@@ -9,6 +9,7 @@ Beyond the first place the order is that of the claims which would follow if non
 ended: several workers that look at the same moment go down the same list.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -19,13 +20,14 @@ from core.jobs.records import JobRecord, TurnRecord
 from core.jobs.states import OWNED, State
 
 
-def next_to_run(limit: int, since: datetime | None = None) -> Select[tuple[str]]:
+def next_to_run(
+    limit: int, since: datetime | None = None, busy: Collection[str] = ()
+) -> Select[tuple[str]]:
     """Ids of queued jobs, the next to run first; with `since`, those that wait since then or longer.
 
-    A tenant that may start nothing at the moment is left out in the last WHERE: `running` has how many
-    of its jobs run, and `place` counts its jobs in this list from 1.
+    `busy` tenants, which may start nothing at the moment, are left out.
     """
-    waiting = _waiting(since).cte("waiting")
+    waiting = _waiting(since, busy).cte("waiting")
     running = _running().cte("running")
     runs = func.coalesce(running.c.runs, 0)
     turn = func.coalesce(TurnRecord.turn, 0)
@@ -40,7 +42,7 @@ def next_to_run(limit: int, since: datetime | None = None) -> Select[tuple[str]]
     )
 
 
-def _waiting(since: datetime | None) -> Select[Any]:
+def _waiting(since: datetime | None, busy: Collection[str]) -> Select[Any]:
     """Queued jobs with their places among those of their tenant. The index has them in this order."""
     place = func.row_number().over(
         partition_by=JobRecord.tenant,
@@ -49,6 +51,8 @@ def _waiting(since: datetime | None) -> Select[Any]:
     found = select(
         JobRecord.id, JobRecord.tenant, JobRecord.created_at, place.label("place")
     ).where(JobRecord.state == State.QUEUED)
+    if busy:
+        found = found.where(JobRecord.tenant.not_in(busy))
     return found if since is None else found.where(JobRecord.queued_at <= since)
 
 

@@ -5,11 +5,12 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from core.jobs import moves
+from core.jobs import admission, moves
 from core.jobs.database import Database
 from core.jobs.order import next_to_run
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, TERMINAL, State
+from core.quotas import NO_QUOTAS, Quotas
 
 BATCH = 100  # rows looked at in one go; the next scan takes the next ones
 
@@ -38,10 +39,20 @@ class ReaperSide:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def queued_ids(self, *, since: datetime | None = None, limit: int = BATCH) -> list[str]:
-        """Queued jobs, the next to run first; with `since`, those that wait since then or longer."""
+    def queued_ids(
+        self,
+        *,
+        since: datetime | None = None,
+        limit: int = BATCH,
+        quotas: Quotas = NO_QUOTAS,
+    ) -> list[str]:
+        """Queued jobs, the next to run first; with `since`, those that wait since then or longer.
+
+        Tenants that run as many jobs as `quotas` allows are passed over.
+        """
         with self._database.read() as session:
-            return list(session.scalars(next_to_run(limit, since)))
+            busy = admission.busy_tenants(session, quotas)
+            return list(session.scalars(next_to_run(limit, since, busy)))
 
     def expired(self, now: datetime) -> list[Lease]:
         """Leases that nobody has renewed in time."""

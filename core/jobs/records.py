@@ -106,6 +106,8 @@ class JobRecord(Base):
     # Store key of the manifest of the run that won. Set in the transaction that succeeds, and
     # taken away in the one in which the result expires.
     manifest_key: Mapped[str | None] = mapped_column(String(255))
+    # All files of that manifest. It counts towards the tenant's quota as long as there is a manifest.
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     # Whether the objects of runs that did not win have been removed after the end.
     swept: Mapped[bool] = mapped_column(default=False)
 
@@ -136,7 +138,16 @@ class JobRecord(Base):
         Index(None, "state", "lease_until"),
         Index(None, "deleted_at"),
         # As core.jobs.order reads it: nothing is left to sort but one row of each tenant.
-        Index("ix_jobs_order", "state", "tenant", text("priority DESC"), "created_at", "id"),
+        Index("ix_jobs_order", state, tenant, priority.desc(), created_at, id),
+        Index(None, "tenant", "state"),
+        Index(
+            None,
+            "tenant",
+            "stored_bytes",
+            "manifest_key",
+            sqlite_where=text("manifest_key IS NOT NULL"),
+            postgresql_where=text("manifest_key IS NOT NULL"),
+        ),
     )
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from sqlalchemy import delete, select
 
 from core.errors import WrongState
+from core.jobs import audit
+from core.jobs.audit import Actor
 from core.jobs.database import Database
 from core.jobs.idempotency import IdempotencyRecord
 from core.jobs.reaping import BATCH
@@ -22,7 +24,7 @@ class RemovalSide:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def bury(self, tenant: str, job_id: str, now: datetime) -> None:
+    def bury(self, tenant: str, job_id: str, now: datetime, *, by: Actor | None = None) -> None:
         """Let no client see the job any more. Its objects are leftovers from now on.
 
         Its Idempotency-Key goes at once: the next request under it makes a new job.
@@ -41,6 +43,7 @@ class RemovalSide:
             record.manifest_key, record.swept = None, False
             record.version += 1
             session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.job_id == job_id))
+            audit.note(session, by, now, "job.delete", job_id)
 
     def buried(self) -> list[str]:
         """Jobs, of whatever tenant, that clients have deleted and whose rows are still there."""

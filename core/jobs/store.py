@@ -4,6 +4,7 @@ from typing import Self
 
 from sqlalchemy import select
 
+from core.jobs.audit import AuditSide
 from core.jobs.clients import ClientSide
 from core.jobs.database import Database
 from core.jobs.expiry import ExpirySide
@@ -14,6 +15,7 @@ from core.jobs.reaping import ReaperSide
 from core.jobs.records import JobRecord
 from core.jobs.removal import RemovalSide
 from core.jobs.retrying import RetrySide
+from core.jobs.tenants import TenantSide
 from core.jobs.watching import WatchSide
 
 
@@ -27,6 +29,8 @@ class JobStore(
     ReaperSide,
     ExpirySide,
     FleetSide,
+    TenantSide,
+    AuditSide,
 ):
     """Jobs in a database that `core.jobs.migrate` has prepared. Safe to share between threads."""
 

@@ -11,6 +11,7 @@ from core.errors import SecateurError
 from secateur.cli import (
     analyze,
     api,
+    audit,
     cancel,
     check,
     delete,
@@ -64,6 +65,7 @@ app.command("worker")(worker.worker)
 app.command("workers")(workers.workers)
 app.command("secrets")(secrets.secrets)
 app.command("init")(init.init)
+app.command("audit")(audit.audit)
 app.add_typer(keys.app, name="keys")
 
 

@@ -47,6 +47,7 @@ def create(
     import secrets
     from datetime import UTC, timedelta
 
+    from core.jobs.audit import COMMAND_LINE
     from core.jobs.credentials import SCOPES
     from secateur.cli._output import note, result, show_json
 
@@ -60,6 +61,7 @@ def create(
             now,
             secrets.token_bytes,
             expires_at=None if expires_days is None else now + timedelta(days=expires_days),
+            by=COMMAND_LINE,
         )
     if json:
         show_json({**new.key.model_dump(mode="json"), "key": new.text})
@@ -104,10 +106,11 @@ def revoke(
     """End a key for good. Servers that have just seen it stop within seconds."""
     from datetime import UTC
 
+    from core.jobs.audit import COMMAND_LINE
     from secateur.cli._output import result, show_json
 
     with _keys() as keys:
-        revoked = keys.revoke(key, datetime.now(UTC))
+        revoked = keys.revoke(key, datetime.now(UTC), by=COMMAND_LINE)
     if json:
         show_json(revoked)
     else:

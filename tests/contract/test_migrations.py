@@ -15,13 +15,15 @@ from sqlalchemy import MetaData, insert, inspect, select, text
 
 from core.errors import BadRequest
 from core.jobs import migrations
+from core.jobs.audit import Actor, AuditFilter
 from core.jobs.database import Database
 from core.jobs.migrate import migrate
 from core.jobs.records import Base
 from core.jobs.states import State
 from core.jobs.store import JobStore
 from core.jobs.views import Event, Job
-from tests.contract.jobs import NOW, claimed, get, later, queued
+from core.quotas import NO_QUOTAS, Quota
+from tests.contract.jobs import NOW, claimed, get, later, queued, spec
 
 SCRIPTS: Final = str(Path(migrations.__file__).parent)
 
@@ -182,6 +184,25 @@ def test_a_deleted_job_does_not_come_back_on_the_way_down(database_url: str) -> 
     with opened(database_url) as database, database.read() as session:
         assert session.scalars(text("SELECT id FROM jobs")).all() == [kept]
         assert set(session.scalars(text("SELECT job_id FROM events"))) == {kept}
+
+
+def test_quotas_and_the_audit_log_come_and_go_and_no_job_with_them(database_url: str) -> None:
+    migrate(database_url)
+    by = Actor("default", "key_0123456789ab")
+    with JobStore.open(database_url) as store:
+        job = store.create("default", spec(), NOW, by=by)
+        store.claim(job.id, "w", NOW, 60)
+        store.succeed(job.id, 1, "key", NOW, stored_bytes=5)
+        store.set_quota("default", Quota(queued_jobs=1), NOW, by=by)
+        job, events = get(store, job.id), store.events("default", job.id)
+    move(database_url, "0003")
+    migrate(database_url)
+    with JobStore.open(database_url) as store:
+        assert get(store, job.id) == job
+        assert store.events("default", job.id) == events
+        found = store.usage("default", NO_QUOTAS)
+        assert (found.usage.stored_bytes, found.quota) == (0, Quota())
+        assert store.audit(AuditFilter()).data == []
 
 
 def test_a_schema_from_the_future_is_refused_and_left_alone(database_url: str) -> None:

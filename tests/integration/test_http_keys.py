@@ -31,6 +31,15 @@ CLOSED = [each for each in ROUTES if each[1] not in OPEN]
 OF_A_JOB = [(method, path) for method, path, _ in CLOSED if path.startswith("/v1/jobs/{job_id}")]
 
 
+ADMINISTRATION = ("/v1/keys", "/v1/tenants", "/v1/audit")
+
+
+def scope_for(method: str, path: str) -> str:
+    if path.startswith(ADMINISTRATION):
+        return "admin"
+    return "jobs:read" if method in ("GET", "HEAD") else "jobs:write"
+
+
 def scopes_of(route: APIRoute) -> set[str]:
     calls = [dependant.call for dependant in route.dependant.dependencies]
     return {call.scope for call in calls if isinstance(call, Needs)}
@@ -52,14 +61,15 @@ def ask(
 
 
 def filled(path: str, job_id: str = "job_0123456789abcdef01234567") -> str:
-    return path.replace("{job_id}", job_id).replace("{name:path}", "report/report.json")
+    path = path.replace("{job_id}", job_id).replace("{name:path}", "report/report.json")
+    return path.replace("{key_id}", "key_000000000000").replace("{tenant}", "somebody")
 
 
 @pytest.mark.parametrize(("method", "path", "route"), ROUTES, ids=lambda v: str(v)[:60])
 def test_every_route_of_v1_declares_one_scope(method: str, path: str, route: APIRoute) -> None:
     if path.startswith("/v1"):
         (scope,) = scopes_of(route)
-        assert scope == ("jobs:read" if method in ("GET", "HEAD") else "jobs:write")
+        assert scope == scope_for(method, path)
 
 
 def test_there_are_routes_to_walk() -> None:
@@ -262,7 +272,7 @@ def test_the_document_names_the_scheme_and_each_scope(keyed: Served) -> None:
     for path, verbs in document["paths"].items():
         for verb, operation in verbs.items():
             if path.startswith("/v1"):
-                scope = "jobs:read" if verb == "get" else "jobs:write"
+                scope = scope_for(verb.upper(), path)
                 assert operation["security"] == [{name: [scope]}]
                 assert {"401", "403"} <= set(operation["responses"])
                 said = operation["responses"]["403"]["content"]["application/problem+json"]

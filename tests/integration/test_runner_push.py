@@ -25,7 +25,7 @@ from tests.results import write_result
 from workers.protocol import Done, Moved, Remark, Request, Stopped
 from workers.runner import run
 
-DONE = Done(manifest_key="jobs/job_p/1/manifest.json")
+MANIFEST_KEY = "jobs/job_p/1/manifest.json"
 
 
 @pytest.fixture
@@ -52,7 +52,9 @@ def request_for(folder: Path, destination: str, *places: str) -> Request:
 def remark_of(request: Request) -> Remark:
     """The one line that the history of a job gets that succeeds."""
     told: list[BaseModel] = []
-    assert run(request, told.append, Event()) == DONE
+    done = run(request, told.append, Event())
+    assert isinstance(done, Done)
+    assert done.manifest_key == MANIFEST_KEY
     moves = [line for line in told if isinstance(line, Moved)]
     assert [move.fraction for move in moves] == sorted(move.fraction for move in moves)
     (remark,) = (line for line in told if isinstance(line, Remark))

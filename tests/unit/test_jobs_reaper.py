@@ -8,10 +8,12 @@ import pytest
 
 from api import doorbell
 from core.cleanup import losing_prefixes
+from core.jobs.audit import Actor, AuditFilter
 from core.jobs.migrate import migrate
 from core.jobs.reaping import Ended
 from core.jobs.states import State
 from core.jobs.store import JobStore
+from core.quotas import Quota, Quotas
 from core.retention import Retention, Rule
 from core.settings import Settings
 from core.spec import parse_spec
@@ -113,6 +115,36 @@ def test_a_forgotten_job_is_rung_only_where_no_doorbell_waits(bench: Bench) -> N
     bench.bell.queue = 0
     bench.scan(18)
     assert bench.bell.rung == [job_id]
+
+
+def test_a_job_that_may_not_start_yet_is_rung_when_it_may(bench: Bench) -> None:
+    settings = SETTINGS.model_copy(update={"quotas": Quotas({"default": Quota(running_jobs=1)})})
+    reaper = bench.new_reaper(settings)
+    job_id, waiting = bench.running(), bench.post()
+    reaper.scan(NOW + timedelta(seconds=16), tick=16)
+    assert bench.bell.rung == []
+    bench.jobs.cancel("default", job_id, NOW)
+    reaper.scan(NOW + timedelta(seconds=17), tick=17)
+    assert bench.bell.rung == []  # it is told to stop, and has not stopped
+    reaper.scan(NOW + timedelta(seconds=61), tick=61)
+    reaper.scan(NOW + timedelta(seconds=92), tick=92)
+    assert bench.state(job_id) is State.CANCELLED
+    assert bench.bell.rung == [waiting]
+
+
+def test_the_audit_log_is_kept_as_long_as_was_said(bench: Bench) -> None:
+    reaper = bench.new_reaper(SETTINGS.model_copy(update={"audit_days": 2.0}))
+    for hours in (0, 30):
+        bench.jobs.record(Actor("a"), NOW + timedelta(hours=hours), "login", f"after {hours} h")
+
+    def told(days: float, tick: float) -> int:
+        reaper.scan(NOW + timedelta(days=days), tick=tick)
+        return len(bench.jobs.audit(AuditFilter()).data)
+
+    assert told(1.9, 0) == 2
+    assert told(2.1, 3599) == 2  # it looks once in gc_seconds
+    assert told(2.1, 3601) == 1
+    assert told(9, 7300) == 0
 
 
 def test_api_and_workers_speak_of_the_same_bell() -> None:

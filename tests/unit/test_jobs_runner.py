@@ -13,7 +13,7 @@ from core.errors import BadRequest, DiskFull, OutOfMemory, SecateurError
 from core.spec import parse_spec
 from core.store import manifest
 from tests.faults.farm import clean_environment
-from workers.protocol import Done, Failed, Moved, Request, Stopped
+from workers.protocol import Done, Failed, Moved, Request, Result, Stopped
 from workers.runner import name_error, run
 from workers.scratch import remove_leftovers, scratch
 
@@ -29,10 +29,18 @@ def request_for(folder: Path, **metadata: str) -> Request:
     )  # fmt: skip
 
 
+def assert_done(result: Result, folder: Path) -> None:
+    """It says where its manifest is, and what all its files take in the store."""
+    stored = folder / "store" / "objects" / "jobs" / "job_a" / "3"
+    total = sum(file.stat().st_size for file in stored.rglob("*") if file.is_file())
+    assert total > 0
+    assert result == Done(manifest_key="jobs/job_a/3/manifest.json", stored_bytes=total)
+
+
 def test_progress_only_grows_and_ends_in_publishing(tmp_path: Path) -> None:
     told: list[BaseModel] = []
     result = run(request_for(tmp_path, seconds="0"), told.append, Event())
-    assert result == Done(manifest_key="jobs/job_a/3/manifest.json")
+    assert_done(result, tmp_path)
     moves = [line for line in told if isinstance(line, Moved)]
     fractions = [move.fraction for move in moves]
     assert fractions == sorted(fractions)
@@ -54,7 +62,7 @@ def test_a_result_that_is_complete_is_only_stored(tmp_path: Path) -> None:
     (out / "epoch.txt").write_text("of the first runner")
     manifest.write(manifest.build(out, spec={}, revision="", versions={}, seeds={}), out)
     result = run(request, lambda _: None, Event())
-    assert result == Done(manifest_key="jobs/job_a/3/manifest.json")
+    assert_done(result, tmp_path)
     stored = tmp_path / "store" / "objects" / "jobs" / "job_a" / "3"
     assert (stored / "epoch.txt").read_text() == "of the first runner"
 

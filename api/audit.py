@@ -1,0 +1,87 @@
+"""The audit log over HTTP: an administrator reads its tenant's deeds, the operator everybody's."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import AfterValidator, AwareDatetime
+
+from api import openapi
+from api.answers import tagged
+from api.auth import ADMINISTERS, REFUSALS
+from api.dependencies import Administered, Jobs, known_query_only
+from api.keys import TENANT_QUERY
+from api.problems import documented
+from core.errors import InvalidSpec, StoreUnavailable
+from core.jobs.audit import AuditFilter, AuditPage
+from core.limit_errors import OperatorOnly
+
+EXAMPLE: Final[dict[str, Any]] = {
+    "id": "aud_0123456789abcdef01234567",
+    "at": "2026-11-02T09:00:00Z",
+    "tenant": "search",
+    "key_id": "key_0123456789ab",
+    "action": "job.submit",
+    "target": openapi.JOB_ID,
+    "outcome": "done",
+    "address": "192.0.2.7",
+    "request_id": None,
+    "detail": {},
+}
+
+router = APIRouter(
+    prefix="/v1/audit",
+    tags=["administration"],
+    dependencies=[ADMINISTERS, Depends(known_query_only)],
+    responses=documented(StoreUnavailable, OperatorOnly, *REFUSALS),
+)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside the calendar") from None
+
+
+Word = Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+@router.get(
+    "",
+    summary="Read the audit log",
+    response_model=AuditPage,
+    response_description="Newest first. `next` is the `after` of the following page.",
+    responses={
+        **openapi.example(200, {"data": [EXAMPLE], "has_more": False, "next": None}),
+        **openapi.NOT_MODIFIED,
+        **documented(InvalidSpec, StoreUnavailable),
+    },
+)
+def read_audit(
+    *,
+    request: Request,
+    jobs: Jobs,
+    reach: Administered,
+    tenant: Annotated[str | None, TENANT_QUERY] = None,
+    action: Word = None,
+    key_id: Word = None,
+    target: Word = None,
+    outcome: Word = None,
+    since: Annotated[Moment | None, Query(description="from this moment on")] = None,
+    until: Annotated[Moment | None, Query(description="before this moment")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="how many at most")] = 50,
+    after: Annotated[str | None, Query(max_length=512, description="`next` of a page")] = None,
+) -> Response:
+    """All filters given must hold. What was refused is here too, with the code of the refusal."""
+    wanted = AuditFilter(
+        tenant=reach.within(tenant),
+        action=action,
+        key_id=key_id,
+        target=target,
+        outcome=outcome,
+        since=since,
+        until=until,
+    )
+    return tagged(request, jobs.audit(wanted, limit=limit, after=after))

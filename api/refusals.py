@@ -1,0 +1,70 @@
+"""Refused keys and lacking scopes: written into the audit log, so many of an address in a minute."""
+
+import logging
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from fastapi import Request
+
+from api.limiter import Limiter
+from core.errors import AccessDenied, KeyMissing, KeyUnknown, SecateurError, StoreUnavailable
+from core.jobs.audit import Actor, AuditSide
+from core.jobs.credentials import ApiKey, id_of
+from core.jobs.keys import KeyStore
+from core.limit_errors import TooManyFailures
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_ID: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
+
+
+def actor_behind(request: Request, tenant: str | None, key: ApiKey | None) -> Actor:
+    """Who is behind a request, and where it came from as far as the server can tell."""
+    # Whatever gives requests an id puts it there; a client's own is good enough where nothing does.
+    given = getattr(request.state, "request_id", None) or request.headers.get("x-request-id", "")
+    return Actor(
+        tenant=tenant,
+        key_id=None if key is None else key.id,
+        address=None if request.client is None else request.client.host[:64],
+        request_id=given if _REQUEST_ID.fullmatch(given) else None,
+    )
+
+
+class Refusals:
+    """Called for every AccessDenied. Nothing that it meets makes a refusal an admission."""
+
+    def __init__(
+        self, limiter: Limiter, log: AuditSide, keys: KeyStore, clock: Callable[[], datetime]
+    ) -> None:
+        self._limiter, self._log, self._keys, self._clock = limiter, log, keys, clock
+
+    def answer(self, request: Request, error: AccessDenied) -> SecateurError:
+        """What to answer: `error`, once it is written down; TooManyFailures instead of too many.
+
+        A request without any key tells nothing about anybody, and is neither counted nor written.
+        """
+        if isinstance(error, KeyMissing):
+            return error
+        try:
+            self._limiter.failure(request.client and request.client.host)
+            self._write(request, error)
+        except TooManyFailures as more:
+            return more
+        except StoreUnavailable as away:
+            logger.warning("%s was not written into the audit log: %s", error.code, away)
+        return error
+
+    def _write(self, request: Request, error: AccessDenied) -> None:
+        text: str | None = getattr(request.state, "presented", None)
+        key = self._proven(text, error)
+        actor = actor_behind(request, key.tenant if key else None, key)
+        # Of a key that is none, only the id is kept, and only where it could be one.
+        path = request.scope["raw_path"].decode("latin-1")[:100]
+        target = id_of(text or "") if key is None else path
+        self._log.record(actor, self._clock(), "access", target, outcome=error.code)
+
+    def _proven(self, text: str | None, error: AccessDenied) -> ApiKey | None:
+        """The key that the caller has shown all of, be it expired or revoked."""
+        return None if text is None or isinstance(error, KeyUnknown) else self._keys.find(text)
