@@ -3,12 +3,24 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from secrets import token_bytes
 from typing import Final
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import artifacts, auth, catalog, dashboard, health, jobs, openapi, problems, sessions
+from api import (
+    artifacts,
+    auth,
+    catalog,
+    dashboard,
+    health,
+    jobs,
+    openapi,
+    problems,
+    sessions,
+    webhooks,
+)
 from api.access import Access
 from api.dependencies import Resources
 from api.doorbell import Doorbell
@@ -16,12 +28,16 @@ from api.guards import Guard
 from core.destinations.allowed import Allowed as Destinations
 from core.errors import BadRequest
 from core.jobs.database import Database
+from core.jobs.deliveries import DeliveryStore
 from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
 from core.jobs.store import JobStore
+from core.jobs.webhook_secrets import SecretStore
+from core.jobs.webhooks import Webhooks
 from core.settings import Settings
 from core.sources import Allowed
 from core.store.urls import open_store
+from core.webhooks.allowed import Allowed as Listeners
 
 ROUTERS: Final = (
     jobs.router,
@@ -30,6 +46,7 @@ ROUTERS: Final = (
     health.router,
     dashboard.router,
     sessions.router,
+    webhooks.router,
 )
 
 
@@ -52,6 +69,12 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         clock=lambda: datetime.now(UTC),
         allowed=Allowed(settings.model_roots, settings.source_buckets),
         destinations=Destinations(settings.push_destinations, store_url),
+        webhooks=Webhooks(
+            DeliveryStore(database),
+            SecretStore(database),
+            Listeners(settings.webhook_allow),
+            token_bytes,
+        ),
     )
 
     @asynccontextmanager

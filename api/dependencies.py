@@ -15,6 +15,7 @@ from api.doorbell import Doorbell
 from core.destinations.allowed import Allowed as Pushable
 from core.errors import InvalidSpec, JobNotFound
 from core.jobs.store import JobStore
+from core.jobs.webhooks import Webhooks
 from core.sources import Allowed
 from core.store.base import ObjectStore
 
@@ -33,6 +34,7 @@ class Resources:
     """Where file:// and s3:// sources may lie."""
     destinations: Pushable
     """Where results may be pushed."""
+    webhooks: Webhooks
 
 
 async def _resources(request: Request) -> Resources:
@@ -64,6 +66,10 @@ async def _sources(held: Held) -> Allowed:
 
 async def _destinations(held: Held) -> Pushable:
     return held.destinations
+
+
+async def _webhooks(held: Held) -> Webhooks:
+    return held.webhooks
 
 
 def _tenant(request: Request) -> str:
@@ -104,5 +110,6 @@ Bell = Annotated[Doorbell, Depends(_doorbell)]
 Now = Annotated[datetime, Depends(_now)]
 Sources = Annotated[Allowed, Depends(_sources)]
 Destinations = Annotated[Pushable, Depends(_destinations)]
+Hooks = Annotated[Webhooks, Depends(_webhooks)]
 Tenant = Annotated[str, Depends(_tenant)]
 JobId = Annotated[str, Depends(_job_id)]

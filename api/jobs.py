@@ -12,6 +12,7 @@ from api.bodies import PostedObject
 from api.dependencies import (
     Bell,
     Destinations,
+    Hooks,
     JobId,
     Jobs,
     Now,
@@ -43,6 +44,8 @@ from core.jobs.views import EventPage, Job, JobPage
 from core.recipes import Method
 from core.sources import model_source, text_source
 from core.spec import parse_spec
+from core.webhooks.allowed import permitted as may_be_told
+from core.webhooks.errors import WebhookRefused
 
 _METADATA: Final = "metadata."
 _METADATA_KEY: Final = re.compile(r"[\w.-]{1,64}")
@@ -71,6 +74,7 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
             NotAvailable,
             SourceRefused,
             DestinationRefused,
+            WebhookRefused,
             ModelNotFound,
             MalformedBody,
             BodyTooLarge,
@@ -91,6 +95,7 @@ def submit_job(
     bell: Bell,
     sources: Sources,
     destinations: Destinations,
+    hooks: Hooks,
     background: BackgroundTasks,
     response: Response,
     dry_run: Annotated[bool, Query(description="not available in this version")] = False,
@@ -111,6 +116,8 @@ def submit_job(
     text_source(spec.calibration.source, sources)
     if spec.output.push is not None:
         permitted(spec.output.push, destinations)
+    if spec.webhook is not None:
+        may_be_told(spec.webhook.url, hooks.allowed)
     job = jobs.create(tenant, spec, now)
     background.add_task(bell.ring, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"

@@ -26,6 +26,7 @@ with `secateur keys create`. A job of another tenant is 404.
 TAGS: Final = [
     {"name": "jobs", "description": "Submit, watch and cancel pruning jobs."},
     {"name": "artifacts", "description": "What a succeeded job left: checkpoint and report."},
+    {"name": "webhooks", "description": "Signed messages about jobs, and what became of each."},
     {"name": "catalog", "description": "Methods, model families and example models."},
     {"name": "health", "description": "For load balancers and people."},
 ]

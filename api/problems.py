@@ -32,6 +32,7 @@ from core.errors import (
     StoreError,
     StoreUnavailable,
 )
+from core.webhooks.errors import WebhookRefused
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ STATUS: Final[Mapping[type[SecateurError], int]] = {
     NotAvailable: 422,
     SourceRefused: 422,
     DestinationRefused: 422,
+    WebhookRefused: 422,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     NotAcceptable: 406,

@@ -25,6 +25,7 @@ from core.spec import JobSpec
 from secateur.bearer import BearerKey
 from secateur.download import Artifact, fetch, local_path
 from secateur.problems import NotASecateurServer, Unreachable, WaitedTooLong, error_of
+from secateur.webhook_calls import WebhookCalls
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 _PAUSE: Final = 0.5
@@ -35,7 +36,7 @@ class _ArtifactList(BaseModel):
     data: list[Artifact]
 
 
-class Client:
+class Client(WebhookCalls):
     """One server. Not safe to share between threads.
 
     `api_key` is sent to this server only, and not to where it sends for a download.

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidSpec, LeaseLost
-from core.jobs import events, moves
+from core.jobs import events, moves, outbox
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, State, sources_of
@@ -79,6 +79,7 @@ class WorkerSide:
             data = {"state": record.state.value, "attempt": record.attempt, "worker": worker}
             message = f"attempt {record.attempt} started"
             events.append(session, record, now, "state", message, data=data)
+            outbox.put(session, record, now)
             try:
                 spec = JobSpec.model_validate(record.spec)
             except ValidationError as error:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core.errors import WorkerLost
-from core.jobs import events
+from core.jobs import events, outbox
 from core.jobs.records import JobRecord
 from core.jobs.states import TERMINAL, State, check_move
 from core.jobs.views import Failure
@@ -98,3 +98,4 @@ def _tell(
     if record.state in TERMINAL and record.error:
         data["error"] = record.error
     events.append(session, record, now, "state", record.message, level=level, data=data)
+    outbox.put(session, record, now)

@@ -28,6 +28,7 @@ from secateur.cli import (
     status,
     submit,
     watch,
+    webhooks,
     worker,
 )
 
@@ -59,6 +60,7 @@ app.command("worker")(worker.worker)
 app.command("secrets")(secrets.secrets)
 app.command("init")(init.init)
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
