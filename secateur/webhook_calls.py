@@ -7,8 +7,8 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
-from core.jobs.delivery_views import Delivery, DeliveryPage, SecretInfo, ShownSecret
 from core.errors import SecateurError
+from core.jobs.delivery_views import Delivery, DeliveryPage, SecretInfo, ShownSecret
 from core.webhooks.errors import DeliveryNotFound, RotatedTooOften, WebhookRefused
 
 REFUSALS: Final[tuple[type[SecateurError], ...]] = (

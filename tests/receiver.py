@@ -40,11 +40,11 @@ class Reply:
 class Receiver:
     """Answers with `reply`, whatever it is at the moment."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.heard: list[Heard] = []
         self.reply = Reply()
         self.closing = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
@@ -97,9 +97,9 @@ class Receiver:
 
 
 @contextmanager
-def receiver(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
-    """A running one, gone at the end."""
-    made = Receiver(tls)
+def receiver(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Receiver]:
+    """A running one, gone at the end; on a free port for 0."""
+    made = Receiver(tls, port)
     try:
         yield made
     finally:

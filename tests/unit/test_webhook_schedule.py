@@ -22,9 +22,7 @@ def parcel(failures: int = 0, *, is_test: bool = False) -> Parcel:
 
 
 @given(chance=st.floats(0, 1), failures=st.integers(1, 9))
-def test_a_wait_is_what_the_table_says_and_up_to_a_fifth_more(
-    chance: float, failures: int
-) -> None:
+def test_a_wait_is_what_the_table_says_and_up_to_a_fifth_more(chance: float, failures: int) -> None:
     wait = schedule.wait(schedule.RETRIES, failures, lambda: chance)
     assert wait is not None
     least = timedelta(seconds=schedule.RETRIES[failures - 1])
