@@ -1,5 +1,6 @@
 """Couriers between a real database and a real receiver, with a clock that the test moves."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -254,6 +255,16 @@ class TestThreads:
             wait_for(lambda: bool(far.heard), "the fast one")
             assert time.monotonic() - began < 2.5
             assert len(slow.heard) == 2
+
+    def test_a_fork_waits_for_what_is_under_way(self, office: Office, far: Receiver) -> None:
+        far.reply = Reply(seconds=1)
+        office.started(far.url)
+        wait_for(lambda: bool(far.heard), "the message")
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert office.only().state is DeliveryState.DELIVERED
+        os.waitpid(child, 0)
 
 
 def _threads() -> list[str]:
