@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from secrets import token_bytes
 from typing import Final
 
 from fastapi import FastAPI
@@ -22,6 +23,7 @@ from api import (
     problems,
     sessions,
     tenants,
+    webhooks,
     workers,
 )
 from api.access import Access
@@ -37,12 +39,16 @@ from api.watcher import Watcher
 from core.destinations.allowed import Allowed as Destinations
 from core.errors import BadRequest
 from core.jobs.database import Database
+from core.jobs.deliveries import DeliveryStore
 from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
 from core.jobs.store import JobStore
+from core.jobs.webhook_secrets import SecretStore
+from core.jobs.webhooks import Webhooks
 from core.settings import Settings
 from core.sources import Allowed
 from core.store.urls import open_store
+from core.webhooks.allowed import Allowed as Listeners
 
 ROUTERS: Final = (
     jobs.router,
@@ -56,6 +62,7 @@ ROUTERS: Final = (
     health.router,
     dashboard.router,
     sessions.router,
+    webhooks.router,
 )
 
 
@@ -81,6 +88,12 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         keys=KeyStore(database),
         quotas=settings.quotas,
         operator_tenant=settings.operator_tenant,
+        webhooks=Webhooks(
+            DeliveryStore(database),
+            SecretStore(database),
+            Listeners(settings.webhook_allow),
+            token_bytes,
+        ),
     )
 
     @asynccontextmanager

@@ -18,6 +18,7 @@ from core.errors import InvalidSpec, JobNotFound
 from core.jobs.audit import Actor
 from core.jobs.keys import KeyStore
 from core.jobs.store import JobStore
+from core.jobs.webhooks import Webhooks
 from core.limit_errors import OperatorOnly
 from core.quotas import Quotas as ByTenant
 from core.sources import Allowed
@@ -42,6 +43,7 @@ class Resources:
     quotas: ByTenant
     """Of tenants whose quota was not set over HTTP."""
     operator_tenant: str
+    webhooks: Webhooks
 
 
 async def _resources(request: Request) -> Resources:
@@ -73,6 +75,10 @@ async def _sources(held: Held) -> Allowed:
 
 async def _destinations(held: Held) -> Pushable:
     return held.destinations
+
+
+async def _webhooks(held: Held) -> Webhooks:
+    return held.webhooks
 
 
 def _tenant(request: Request) -> str:
@@ -150,6 +156,7 @@ Bell = Annotated[Doorbell, Depends(_doorbell)]
 Now = Annotated[datetime, Depends(_now)]
 Sources = Annotated[Allowed, Depends(_sources)]
 Destinations = Annotated[Pushable, Depends(_destinations)]
+Hooks = Annotated[Webhooks, Depends(_webhooks)]
 Tenant = Annotated[str, Depends(_tenant)]
 Keys = Annotated[KeyStore, Depends(_keys)]
 Quotas = Annotated[ByTenant, Depends(_quotas)]

@@ -15,6 +15,7 @@ from api.dependencies import (
     Bell,
     By,
     Destinations,
+    Hooks,
     JobId,
     Jobs,
     Now,
@@ -56,6 +57,8 @@ from core.recipes import Method
 from core.sources import model_source, text_source
 from core.spec import parse_spec
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
+from core.webhooks.allowed import permitted as may_be_told
+from core.webhooks.errors import WebhookRefused
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +89,7 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
             NotAvailable,
             SourceRefused,
             DestinationRefused,
+            WebhookRefused,
             ModelNotFound,
             MalformedBody,
             BodyTooLarge,
@@ -114,6 +118,7 @@ def submit_job(
     destinations: Destinations,
     quotas: Quotas,
     by: By,
+    hooks: Hooks,
     background: BackgroundTasks,
     response: Response,
     key: IdempotencyKey,
@@ -133,6 +138,8 @@ def submit_job(
     text_source(spec.calibration.source, sources)
     if spec.output.push is not None:
         permitted(spec.output.push, destinations)
+    if spec.webhook is not None:
+        may_be_told(spec.webhook.url, hooks.allowed)
     if key is None:
         posted_job = Posted(jobs.create(tenant, spec, now, quotas=quotas, by=by), replayed=False)
     else:

@@ -27,6 +27,7 @@ with `secateur keys create`. A job of another tenant is 404.
 TAGS: Final = [
     {"name": "jobs", "description": "Submit, watch, cancel, retry and delete pruning jobs."},
     {"name": "artifacts", "description": "What a succeeded job left: checkpoint and report."},
+    {"name": "webhooks", "description": "Signed messages about jobs, and what became of each."},
     {"name": "catalog", "description": "Methods, model families and example models."},
     {"name": "workers", "description": "Who carries jobs out."},
     {"name": "administration", "description": "Keys, quotas, usage and the audit log."},

@@ -35,6 +35,7 @@ from core.errors import (
 from core.idempotency_errors import IdempotencyKeyReused
 from core.limit_errors import LimitReached
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
+from core.webhooks.errors import WebhookRefused
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ STATUS: Final[Mapping[type[SecateurError], int]] = {
     NotAvailable: 422,
     SourceRefused: 422,
     DestinationRefused: 422,
+    WebhookRefused: 422,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     NotAcceptable: 406,

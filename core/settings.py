@@ -25,6 +25,8 @@ from core.quotas import NO_QUOTAS, Quotas
 from core.retention import Retention
 from core.settings_sources import FilesSource
 from core.source_buckets import check_places, split_places
+from core.webhooks.allowed import check_entries
+from core.webhooks.schedule import RETRIES
 
 
 def _split_paths(value: object) -> object:
@@ -53,6 +55,13 @@ Buckets = Annotated[
 ]
 Destinations = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(split_places), AfterValidator(check_destinations)
+]
+Listeners = Annotated[Names, AfterValidator(check_entries)]
+Waits = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=30 * 86400)], ...],
+    NoDecode,
+    BeforeValidator(_split_names),
+    Field(max_length=20),
 ]
 
 
@@ -105,6 +114,24 @@ class Settings(BaseSettings):
         description="places below which jobs may push their results: hf://org, hf://org/name or"
         " s3://bucket/prefix?endpoint=http://host:port, with whitespace or commas between them;"
         " credentials from HF_TOKEN, or the file HF_TOKEN_PATH names, and from the AWS_* variables",
+    )
+    webhook_allow: Listeners = Field(
+        (),
+        description="names and networks, joined by ',', that webhooks may also go to although they are not"
+        " public, there over http:// too: 127.0.0.1 for trying out, or 10.1.0.0/16",
+    )
+    webhook_timeout_seconds: float = Field(
+        15.0, gt=0, le=300, description="how long a webhook's receiver may take to answer"
+    )
+    webhook_retry_seconds: Waits = Field(
+        RETRIES,
+        description="seconds from each try of a webhook to the next, joined by ','; unset: 5 s, 5 and 30"
+        " minutes, 2, 5, 10, 14, 20 and 24 hours",
+    )
+    webhook_keep_days: float = Field(
+        30.0,
+        gt=0,
+        description="how long the log of webhooks that were delivered or given up is kept",
     )
     device: str = Field("auto", description="cpu, cuda, cuda:N, or auto: CUDA where present")
     threads: int | None = Field(None, ge=1, description="CPU threads of a run; all cores if unset")

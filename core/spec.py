@@ -13,6 +13,7 @@ from pydantic import (
 from core.calibration_spec import Calibration, Strict, known_scheme
 from core.errors import InvalidSpec, NotAvailable
 from core.recipes import METHODS, Inputs, Method, Order, Recipe, SinkUse
+from core.webhooks.urls import parse_target
 
 MODEL_SCHEMES = ("hf://", "s3://", "file:///", "example:")
 PUSH_SCHEMES = ("hf://", "s3://")
@@ -97,11 +98,22 @@ class Output(Strict):
     )
 
 
+def _can_be_told(url: str) -> str:
+    parse_target(url)
+    return url
+
+
 class Webhook(Strict):
-    url: Annotated[str, Field(pattern=r"^https://", max_length=2048)]
+    """Who is told of the job's moves, and of which."""
+
+    url: Annotated[str, AfterValidator(_can_be_told)] = Field(
+        description="an https:// address without user and password; port 443, or 1024 and above",
+        examples=["https://hooks.example.com/secateur"],
+    )
     events: Annotated[
-        tuple[Literal["succeeded", "failed", "cancelled"], ...], Field(min_length=1)
-    ] = ("succeeded", "failed")
+        tuple[Literal["running", "succeeded", "failed", "cancelled"], ...],
+        Field(min_length=1, max_length=4),
+    ] = ("succeeded", "failed", "cancelled")
 
 
 MetadataKey = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
@@ -234,7 +246,6 @@ def refuse_unavailable(spec: JobSpec) -> None:
             "output.packed": spec.output.packed,
             "output.max_shard_bytes (the input's shards are kept)": spec.output.max_shard_bytes
             != Output().max_shard_bytes,
-            "webhook": spec.webhook is not None,
         }
     )
     refuse_sources(spec.model)

@@ -35,6 +35,7 @@ from secateur.problems import (
     WaitedTooLong,
     error_of,
 )
+from secateur.webhook_calls import WebhookCalls
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 _LONG_POLL: Final = 20.0  # seconds that one request waits
@@ -50,7 +51,7 @@ class _WorkerList(BaseModel):
     data: list[Worker]
 
 
-class Client:
+class Client(WebhookCalls):
     """One server. Not safe to share between threads.
 
     `api_key` is sent to this server only, and not to where it sends for a download.

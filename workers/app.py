@@ -19,6 +19,7 @@ from core.store.urls import open_store
 from workers import scratch, tasks
 from workers.bell import QUEUE, Bell
 from workers.configuration import Places
+from workers.couriers import Couriers
 from workers.presence import presence, tell
 from workers.reaper import Reaper
 
@@ -44,11 +45,13 @@ def main(settings: Settings) -> int:
     app, leaving = create(places), tasks.Leaving()
     tasks.register(app, places, leaving)
     beside = Beside(places, Bell(app, places.broker_url), leaving)
+    couriers = Couriers(places, leaving)
 
     # Celery holds receivers weakly: these names keep them alive while it runs.
     def on_ready(**_: object) -> None:
         logger.info("ready; removed %d leftover scratch folders", left)
         beside.start()
+        couriers.start()
 
     def on_leaving(**_: object) -> None:
         leaving.set()

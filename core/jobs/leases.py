@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, func, null, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidSpec, LeaseLost
-from core.jobs import admission, attempts, events, moves, order
+from core.jobs import admission, attempts, events, moves, order, outbox
 from core.jobs.database import Database
 from core.jobs.plans import words
 from core.jobs.records import JobRecord
@@ -107,6 +107,7 @@ class WorkerSide:
             events.append(session, record, now, "state", message, data=data)
             attempts.begin(session, record, now)
             order.served(session, record.tenant)
+            outbox.put(session, record, now)
             try:
                 spec = JobSpec.model_validate(record.spec)
             except ValidationError as error:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from core.errors import WorkerLost, WrongState
-from core.jobs import attempts, events
+from core.jobs import attempts, events, outbox
 from core.jobs.records import JobRecord
 from core.jobs.states import RETRYABLE, TERMINAL, State, check_move
 from core.jobs.views import Failure, Outcome
@@ -139,3 +139,4 @@ def _tell(
         # The log stays with the job: a history is read from its beginning, again and again.
         data["error"] = {name: record.error[name] for name in ("code", "message", "remedy")}
     events.append(session, record, now, "state", record.message, level=level, data=data)
+    outbox.put(session, record, now)

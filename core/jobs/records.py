@@ -138,7 +138,7 @@ class JobRecord(Base):
         Index(None, "state", "lease_until"),
         Index(None, "deleted_at"),
         # As core.jobs.order reads it: nothing is left to sort but one row of each tenant.
-        Index("ix_jobs_order", state, tenant, priority.desc(), created_at, id),
+        Index("ix_jobs_order", "state", "tenant", priority.desc(), "created_at", "id"),
         Index(None, "tenant", "state"),
         Index(
             None,

@@ -31,6 +31,7 @@ from secateur.cli import (
     status,
     submit,
     watch,
+    webhooks,
     worker,
     workers,
 )
@@ -67,6 +68,7 @@ app.command("secrets")(secrets.secrets)
 app.command("init")(init.init)
 app.command("audit")(audit.audit)
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

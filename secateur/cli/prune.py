@@ -40,6 +40,7 @@ def prune(
     typed = Typed(model, method, sparsity, pattern, calibration, samples, sequence_length, seed)
     parsed = parse_spec(spec_data(typed, spec))
     _refuse_push(parsed, out)
+    _refuse_webhook(parsed)
     _local.check_output(out, force=force)
     engine = _local.engine()
     options = _local.run_options(engine, device, threads, memory_budget, force=force)
@@ -61,6 +62,16 @@ def _refuse_push(spec: "JobSpec", out: Path) -> None:
         raise BadRequest(
             "output.push is what a server's workers carry out, and there is no server here.",
             remedy=f"Leave it out, and then run: secateur push {out} {spec.output.push}",
+        )
+
+
+def _refuse_webhook(spec: "JobSpec") -> None:
+    from core.errors import BadRequest
+
+    if spec.webhook is not None:
+        raise BadRequest(
+            "webhook is what a server's workers carry out, and there is no server here.",
+            remedy="Leave it out: this command ends when the work does.",
         )
 
 

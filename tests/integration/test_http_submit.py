@@ -98,7 +98,6 @@ def test_missing_fields_are_all_named(server: Served) -> None:
     ("change", "named"),
     [
         ({"pattern": "structured:ffn"}, "structured:ffn"),
-        ({"webhook": {"url": "https://a.example"}}, "webhook"),
         ({"output": {"packed": True}}, "packed"),
         ({"model": {"source": "hf://org/name"}}, "hf"),
     ],

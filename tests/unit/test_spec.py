@@ -71,7 +71,6 @@ def test_each_offence_is_named(change: dict[str, Any], field: str) -> None:
         ({"output": {"dtype": "float16"}}, "dtype float16"),
         ({"output": {"packed": True}}, "packed"),
         ({"output": {"max_shard_bytes": 10**9}}, "max_shard_bytes"),
-        ({"webhook": {"url": "https://example.org/hook"}}, "webhook"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(change: dict[str, Any], what: str) -> None:
