@@ -1,5 +1,6 @@
 """The API, wired together."""
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -8,7 +9,19 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import artifacts, auth, catalog, dashboard, health, jobs, openapi, problems, sessions
+from api import (
+    artifacts,
+    auth,
+    catalog,
+    dashboard,
+    health,
+    jobs,
+    metrics,
+    observed,
+    openapi,
+    problems,
+    sessions,
+)
 from api.access import Access
 from api.dependencies import Resources
 from api.doorbell import Doorbell
@@ -22,15 +35,20 @@ from core.jobs.store import JobStore
 from core.settings import Settings
 from core.sources import Allowed
 from core.store.urls import open_store
+from core.telemetry.tracing import open_tracer
 
 ROUTERS: Final = (
     jobs.router,
     artifacts.router,
     catalog.router,
     health.router,
+    metrics.router,
     dashboard.router,
     sessions.router,
 )
+
+
+TRACES_SECONDS: Final = 2.0  # for what has not been sent when the server ends
 
 
 def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
@@ -58,6 +76,7 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(migrate, url)
         yield
+        await run_in_threadpool(tracer.close, TRACES_SECONDS)
         resources.doorbell.close()
         resources.jobs.close()
 
@@ -73,6 +92,10 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.resources = resources
+    told = metrics.Metrics(resources.jobs.figures, resources.clock, settings.metrics_token)
+    metrics.install(app, told)
+    tracer = open_tracer("secateur-api")
+    observed.install(app, told.http, tracer, lambda: uuid.uuid4().hex)
     access = Access(KeyStore(database), resources.clock, always=not loopback)
     app.add_middleware(Guard, keys_demanded=access.demanded, allowed_hosts=settings.allowed_hosts)
     for router in ROUTERS:

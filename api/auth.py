@@ -24,6 +24,7 @@ from core.errors import (
     SecateurError,
 )
 from core.jobs.credentials import Scope
+from core.telemetry import fields
 
 COOKIE: Final = "secateur_key"
 LOGIN: Final = "/login"
@@ -54,6 +55,7 @@ def caller_of(request: Request) -> Caller:
     if found is None:
         found = access_of(request).caller(_presented(request))
         request.state.caller = found
+        fields.note(tenant=found.tenant, key=found.key.id if found.key else None)
     return found
 
 

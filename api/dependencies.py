@@ -14,9 +14,11 @@ from api.auth import caller_of
 from api.doorbell import Doorbell
 from core.destinations.allowed import Allowed as Pushable
 from core.errors import InvalidSpec, JobNotFound
+from core.jobs.origin import Origin
 from core.jobs.store import JobStore
 from core.sources import Allowed
 from core.store.base import ObjectStore
+from core.telemetry import fields
 
 _JOB_ID: Final = re.compile(r"job_[0-9a-z]{24}")
 
@@ -76,6 +78,7 @@ async def _job_id(
     """Ids that no job can have never reach the database."""
     if not _JOB_ID.fullmatch(job_id):
         raise JobNotFound(job_id[:100])
+    fields.note(job=job_id)
     return job_id
 
 
@@ -98,6 +101,14 @@ async def known_query_only(request: Request) -> None:
         raise InvalidSpec("The query is not valid.", fields=refused)
 
 
+async def _origin(request: Request) -> Origin:
+    """The request as a job remembers it."""
+    request_id = fields.current().get("request_id")
+    return Origin(
+        str(request_id) if request_id else None, request.scope.get("secateur.traceparent")
+    )
+
+
 Jobs = Annotated[JobStore, Depends(_jobs)]
 Store = Annotated[ObjectStore, Depends(_store)]
 Bell = Annotated[Doorbell, Depends(_doorbell)]
@@ -105,4 +116,5 @@ Now = Annotated[datetime, Depends(_now)]
 Sources = Annotated[Allowed, Depends(_sources)]
 Destinations = Annotated[Pushable, Depends(_destinations)]
 Tenant = Annotated[str, Depends(_tenant)]
+MadeBy = Annotated[Origin, Depends(_origin)]
 JobId = Annotated[str, Depends(_job_id)]

@@ -14,6 +14,7 @@ from api.dependencies import (
     Destinations,
     JobId,
     Jobs,
+    MadeBy,
     Now,
     Sources,
     Tenant,
@@ -43,6 +44,7 @@ from core.jobs.views import EventPage, Job, JobPage
 from core.recipes import Method
 from core.sources import model_source, text_source
 from core.spec import parse_spec
+from core.telemetry import fields
 
 _METADATA: Final = "metadata."
 _METADATA_KEY: Final = re.compile(r"[\w.-]{1,64}")
@@ -88,6 +90,7 @@ def submit_job(
     jobs: Jobs,
     tenant: Tenant,
     now: Now,
+    origin: MadeBy,
     bell: Bell,
     sources: Sources,
     destinations: Destinations,
@@ -111,7 +114,8 @@ def submit_job(
     text_source(spec.calibration.source, sources)
     if spec.output.push is not None:
         permitted(spec.output.push, destinations)
-    job = jobs.create(tenant, spec, now)
+    job = jobs.create(tenant, spec, now, origin)
+    fields.note(job=job.id)
     background.add_task(bell.ring, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     response.headers["Retry-After"] = "1"

@@ -32,6 +32,7 @@ from core.errors import (
     StoreError,
     StoreUnavailable,
 )
+from core.telemetry import fields
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,9 @@ def problem_response(error: SecateurError, headers: Mapping[str, str] | None = N
     problem = problem_of(error)
     extra = dict(headers or {})
     if problem.status >= 500:
-        problem.instance = f"urn:uuid:{uuid.uuid4()}"
+        # The request's own id, which all of its lines have.
+        request_id = fields.current().get("request_id") or uuid.uuid4().hex
+        problem.instance = f"urn:secateur:request:{request_id}"
         logger.error("%s: %s", problem.instance, error, exc_info=error)
     if problem.status == 503:
         extra.setdefault("Retry-After", "5")

@@ -23,6 +23,7 @@ from core.passwords import with_password
 from core.retention import Retention
 from core.settings_sources import FilesSource
 from core.source_buckets import check_places, split_places
+from core.telemetry.logs import LogFormat
 
 
 def _split_paths(value: object) -> object:
@@ -139,6 +140,18 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1, description="runs a job gets when its workers keep dying")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_format: LogFormat = Field("text", description="text for people, json for programs")
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="what Prometheus sends as `Authorization: Bearer …` for the API's /metrics, once keys are"
+        " demanded",
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port on which a worker serves its metrics; none if unset"
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="address on which a worker serves its metrics"
+    )
     mlflow_tracking_uri: str | None = Field(
         None,
         description="http://host:port of the MLflow server that every finished job is logged to",

@@ -35,6 +35,7 @@ class Reaper:
         self._guarded(lambda: self._ring_again(now))
         self._guarded(lambda: self._clean(now, tick))
         self._guarded(self._sweep)
+        self._guarded(self._fold)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -74,6 +75,9 @@ class Reaper:
     def _sweep(self) -> None:
         """Remove the objects of runs that did not win, once their job is over."""
         cleanup.sweep(self._jobs, self._store)
+
+    def _fold(self) -> None:
+        self._jobs.fold_tallies()
 
     def _clean(self, now: datetime, tick: float) -> None:
         """What `secateur gc` does, now and then, where somebody said how long results are kept."""

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from core.settings import Settings
 from core.store.base import ObjectStore
 from workers import scratch
 from workers.child import Child
+from workers.observing import Onlooker, Telemetry, bound_to
 from workers.protocol import Done, Failed, Request, Result, is_complete, out_of
 from workers.tracking import target_for
 from workers.watch import Watch
@@ -52,6 +53,7 @@ class Supervisor:
     """Whether this worker has been asked to leave."""
     ring: Callable[[str], None]
     """Calls some worker to a job that waits again."""
+    telemetry: Telemetry = field(default_factory=Telemetry.off)
 
     def look_at(self, job_id: str) -> None:
         """Answer a doorbell: carry out the job that is to run next, if one still waits.
@@ -63,13 +65,20 @@ class Supervisor:
         if claim is None:
             logger.info("%s: nothing to do", job_id)
             return
+        with bound_to(claim):
+            self._carry_out(claim, Onlooker(self.telemetry, claim))
+
+    def _carry_out(self, claim: Claim, onlooker: Onlooker) -> None:
         logger.info("%s: attempt %d, epoch %d", claim.job_id, claim.attempt, claim.epoch)
+        state = None
         try:
-            state = self._answer_for(claim)
+            state = self._answer_for(claim, onlooker)
         except LeaseLost:
             logger.warning("%s: epoch %d was taken back", claim.job_id, claim.epoch)
             self._remove_objects(claim)
             return
+        finally:
+            onlooker.close(state)
         logger.info("%s: %s", claim.job_id, state)
         if state is State.QUEUED:
             self.ring(claim.job_id)
@@ -81,43 +90,61 @@ class Supervisor:
                 return claim
         return None
 
-    def _answer_for(self, claim: Claim) -> State:
+    def _answer_for(self, claim: Claim, onlooker: Onlooker) -> State:
         """Run the job to the end of this attempt and write how it ended. Raises LeaseLost."""
         try:
-            result, death = self._run(claim)
+            result, death = self._run(claim, onlooker)
         except OSError as error:  # no room for the scratch folder, no process to be had
             result, death = None, f"the run could not be started: {error}"
+        self._account(claim, onlooker)
         if isinstance(result, Done):
-            return self._insist(lambda: self._succeed(claim, result))
+            return self._insist(
+                lambda: self._succeed(claim, result, onlooker.held().get("result_bytes"))
+            )
         if isinstance(result, Failed):
             return self._insist(lambda: self._fail(claim, result))
         if self.stopping():
             return self._insist(lambda: self._give_back(claim))
         return self._insist(lambda: self._requeue(claim, death))
 
-    def _run(self, claim: Claim) -> tuple[Result | None, str]:
+    def _account(self, claim: Claim, onlooker: Onlooker) -> None:
+        """What the attempt took, for the history and for metrics; nobody waits for it.
+
+        Raises:
+            LeaseLost: the job was taken back.
+        """
+        try:
+            self.jobs.spent(
+                claim.job_id, claim.epoch, onlooker.seconds(), onlooker.held(), self.now()
+            )
+        except StoreUnavailable as error:
+            logger.warning("%s: what it took could not be written: %s", claim.job_id, error)
+
+    def _run(self, claim: Claim, onlooker: Onlooker) -> tuple[Result | None, str]:
         """The runner's last word, and how it died where that is all there is to say.
 
         One that dies with its result complete is followed by another, which only stores it.
         """
         base = scratch.base(self.settings.work_dir)
         with scratch.scratch(base, f"{claim.job_id}-{claim.epoch}-{os.getpid()}") as folder:
-            result, death = self._run_once(claim, folder)
+            result, death = self._run_once(claim, folder, onlooker)
             for _ in range(_MORE_RUNNERS):
                 if result or not is_complete(out_of(folder)) or not self._may_go_on(claim, death):
                     break
-                result, death = self._run_once(claim, folder)
+                result, death = self._run_once(claim, folder, onlooker)
         return result, death
 
-    def _run_once(self, claim: Claim, folder: Path) -> tuple[Result | None, str]:
-        child = Child(self._request(claim, folder))
+    def _run_once(
+        self, claim: Claim, folder: Path, onlooker: Onlooker
+    ) -> tuple[Result | None, str]:
+        onlooker.begins()
+        child, result = Child(self._request(claim, folder, onlooker.traceparent)), None
         try:
             watch = Watch(claim, child, self.jobs, self.settings, self.now, self.stopping)
-            result = watch.until_end()
+            result = watch.until_end(onlooker.heard)
         finally:
             child.close()
-        if not isinstance(result, Done) and child.last_words:
-            logger.warning("%s: last words:\n%s", claim.job_id, "\n".join(child.last_words))
+            onlooker.ended(result, _death(child))
         return result, _death(child)
 
     def _may_go_on(self, claim: Claim, death: str) -> bool:
@@ -137,7 +164,7 @@ class Supervisor:
             return not self.stopping()
         return False
 
-    def _request(self, claim: Claim, folder: Path) -> Request:
+    def _request(self, claim: Claim, folder: Path, traceparent: str | None) -> Request:
         settings = self.settings
         return Request(
             job_id=claim.job_id,
@@ -156,14 +183,22 @@ class Supervisor:
             hub_cache=settings.hub_cache,
             store_patience=settings.store_patience_seconds,
             mlflow=target_for(settings, self.store_url, objects_of(claim.job_id, claim.epoch)),
+            log_level=settings.log_level,
+            traceparent=traceparent,
         )
 
     def _fail(self, claim: Claim, result: Failed) -> State:
         failure = Failure(code=result.code, message=result.message, remedy=result.remedy)
         return self.jobs.fail(claim.job_id, claim.epoch, failure, self.now())
 
-    def _succeed(self, claim: Claim, result: Done) -> State:
-        return self.jobs.succeed(claim.job_id, claim.epoch, result.manifest_key, self.now())
+    def _succeed(self, claim: Claim, result: Done, result_bytes: int | None) -> State:
+        return self.jobs.succeed(
+            claim.job_id,
+            claim.epoch,
+            result.manifest_key,
+            self.now(),
+            result_bytes=result_bytes,
+        )
 
     def _give_back(self, claim: Claim) -> State:
         reason = f"worker {self.worker} shuts down"

@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import ArtifactsExpired, InvalidSpec, JobNotFound
-from core.jobs import events, moves
+from core.jobs import events, moves, tallies
 from core.jobs.database import Database
+from core.jobs.origin import UNKNOWN, Origin
 from core.jobs.records import JobRecord
 from core.jobs.states import State
 from core.jobs.views import EventPage, Job, JobPage
@@ -25,7 +26,7 @@ class ClientSide:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, tenant: str, spec: JobSpec, now: datetime) -> Job:
+    def create(self, tenant: str, spec: JobSpec, now: datetime, origin: Origin = UNKNOWN) -> Job:
         """Accept a job. Once this returns, it will reach a terminal state."""
         record = JobRecord(
             id=f"job_{secrets.token_hex(12)}",
@@ -49,8 +50,9 @@ class ClientSide:
         with self._database.write() as session:
             session.add(record)
             session.flush()
-            data = {"state": record.state.value, "attempt": record.attempt}
+            data = {"state": record.state.value, "attempt": record.attempt, **origin.data()}
             events.append(session, record, now, "state", record.message, data=data)
+            tallies.count(session, "jobs_accepted")
         return view(record)
 
     def get(self, tenant: str, job_id: str) -> Job:

@@ -14,8 +14,9 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidSpec, LeaseLost
-from core.jobs import events, moves
+from core.jobs import events, moves, tallies
 from core.jobs.database import Database
+from core.jobs.origin import UNKNOWN, Origin, origin_of
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, State, sources_of
 from core.jobs.views import Failure
@@ -34,6 +35,7 @@ class Claim:
     attempt: int
     tenant: str
     spec: JobSpec
+    origin: Origin = UNKNOWN
 
 
 class WorkerSide:
@@ -84,7 +86,12 @@ class WorkerSide:
             except ValidationError as error:
                 moves.end(session, record, State.FAILED, now, _unreadable(error))
                 return None
-            return Claim(record.id, record.epoch, record.attempt, record.tenant, spec)
+            origin = origin_of(session, record.id)
+            counts = tallies.observed(
+                "wait_seconds", {"": (now - record.queued_at).total_seconds()}
+            )
+            tallies.add(session, {tallies.Key("attempts_started"): 1, **counts})
+            return Claim(record.id, record.epoch, record.attempt, record.tenant, spec, origin)
 
     def heartbeat(self, job_id: str, epoch: int, now: datetime, lease_seconds: float) -> State:
         """Renew the lease; tells whether the job is to be cancelled."""
@@ -137,7 +144,32 @@ class WorkerSide:
             record = _owned(session, job_id, epoch)
             events.append(session, record, now, "log", message, level=level, data=dict(data or {}))
 
-    def succeed(self, job_id: str, epoch: int, manifest_key: str, now: datetime) -> State:
+    def spent(
+        self,
+        job_id: str,
+        epoch: int,
+        phases: Mapping[str, float],
+        measured: Mapping[str, Any],
+        now: datetime,
+    ) -> None:
+        """What a run took: seconds by phase and what else was measured, for the history and metrics."""
+        told = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in phases.items())
+        message = f"took {sum(phases.values()):.1f} s: {told}"
+        with self._database.write() as session:
+            record = _owned(session, job_id, epoch)
+            data = {"seconds": dict(phases), **measured}
+            events.append(session, record, now, "log", message, data=data)
+            tallies.add(session, tallies.observed("phase_seconds", phases))
+
+    def succeed(
+        self,
+        job_id: str,
+        epoch: int,
+        manifest_key: str,
+        now: datetime,
+        *,
+        result_bytes: int | None = None,
+    ) -> State:
         """Name the manifest, whose objects must all be in the store: the job has its result.
 
         Returns `cancelled`, and names nothing, if the cancellation came first. Asked again, where
@@ -151,7 +183,7 @@ class WorkerSide:
             record = _owned(session, job_id, epoch)
             then = moves.end(session, record, State.SUCCEEDED, now)
             if then is State.SUCCEEDED:
-                record.manifest_key = manifest_key
+                record.manifest_key, record.result_bytes = manifest_key, result_bytes
             return then
 
     def fail(self, job_id: str, epoch: int, failure: Failure, now: datetime) -> State:
@@ -170,7 +202,9 @@ class WorkerSide:
 
     def give_back(self, job_id: str, epoch: int, reason: str, now: datetime) -> State:
         """The worker leaves of its own will: queue the job again, as if this run had not been."""
-        return self._release(job_id, epoch, now, moves.Release(reason, counts=False))
+        return self._release(
+            job_id, epoch, now, moves.Release(reason, counts=False, kind="given-back")
+        )
 
     def _release(self, job_id: str, epoch: int, now: datetime, why: moves.Release) -> State:
         with self._database.write() as session:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
 from core.errors import WorkerLost
-from core.jobs import events
+from core.jobs import events, tallies
 from core.jobs.records import JobRecord
 from core.jobs.states import TERMINAL, State, check_move
 from core.jobs.views import Failure
@@ -21,6 +21,8 @@ class Release:
     counts: bool
     max_attempts: int = 0
     """Looked at only where the run counts."""
+    kind: Literal["died", "given-back", "lease-expired"] = "died"
+    """For counting."""
 
 
 def end(
@@ -41,6 +43,7 @@ def end(
     if then is State.SUCCEEDED:
         record.phase, record.progress = None, 1.0
     _tell(session, record, now, level="error" if then is State.FAILED else "info")
+    tallies.count(session, "jobs_finished", then.value)
     return then
 
 
@@ -61,6 +64,7 @@ def release(session: Session, record: JobRecord, now: datetime, why: Release) ->
     record.queued_at = now
     record.phase, record.progress, record.eta_seconds = None, 0.0, None
     _tell(session, record, now, level="warning", reason=why.reason)
+    tallies.count(session, "requeues", why.kind)
     return State.QUEUED
 
 

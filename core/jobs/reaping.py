@@ -85,7 +85,9 @@ class ReaperSide:
             if record is None:
                 return None
             reason = f"worker {record.worker} was not heard of in time"
-            why = moves.Release(reason, counts=True, max_attempts=max_attempts)
+            why = moves.Release(
+                reason, counts=True, max_attempts=max_attempts, kind="lease-expired"
+            )
             return moves.release(session, record, now, why)
 
     def unswept(self, *, after: str = "") -> list[Ended]:

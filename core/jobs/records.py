@@ -5,8 +5,10 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
+    Double,
     Enum,
     Float,
     ForeignKey,
@@ -16,6 +18,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -100,6 +103,8 @@ class JobRecord(Base):
     # Store key of the manifest of the run that won. Set in the transaction that succeeds, and
     # taken away in the one in which the result expires.
     manifest_key: Mapped[str | None] = mapped_column(String(255))
+    # What its files take in the store.
+    result_bytes: Mapped[int | None] = mapped_column(BigInteger)
     # Whether the objects of runs that did not win have been removed after the end.
     swept: Mapped[bool] = mapped_column(default=False)
 
@@ -127,6 +132,12 @@ class JobRecord(Base):
         Index(None, "tenant", "created_at", "id"),
         Index(None, "state", "lease_until"),
         Index(None, "state", "priority", "queued_at"),
+        Index(
+            None,
+            "result_bytes",
+            sqlite_where=text("manifest_key IS NOT NULL"),
+            postgresql_where=text("manifest_key IS NOT NULL"),
+        ),
     )
 
 
@@ -145,6 +156,19 @@ class EventRecord(Base):
     type: Mapped[str] = mapped_column(String(8))
     message: Mapped[str] = mapped_column(Words)
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class TallyRecord(Base):
+    """A part of one count of core.jobs.tallies, which is the sum of its rows."""
+
+    __tablename__ = "tallies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(32))
+    # What is told apart: an outcome, a reason, a phase; empty where there is nothing to.
+    label: Mapped[str] = mapped_column(String(32))
+    bucket: Mapped[str] = mapped_column(String(16))
+    value: Mapped[float] = mapped_column(Double)
 
 
 class KeyRecord(Base):

@@ -7,12 +7,14 @@ from sqlalchemy import select
 from core.jobs.clients import ClientSide
 from core.jobs.database import Database
 from core.jobs.expiry import ExpirySide
+from core.jobs.figures import FigureSide
 from core.jobs.leases import WorkerSide
 from core.jobs.reaping import ReaperSide
 from core.jobs.records import JobRecord
+from core.jobs.tallies import TallySide
 
 
-class JobStore(ClientSide, WorkerSide, ReaperSide, ExpirySide):
+class JobStore(ClientSide, WorkerSide, ReaperSide, ExpirySide, TallySide, FigureSide):
     """Jobs in a database that `core.jobs.migrate` has prepared. Safe to share between threads."""
 
     def __init__(self, database: Database) -> None:

@@ -1,0 +1,47 @@
+"""Counts that outlive jobs, and how large each result is."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+_NAMED = sa.text("manifest_key IS NOT NULL")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "tallies",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("label", sa.String(32), nullable=False),
+        sa.Column("bucket", sa.String(16), nullable=False),
+        sa.Column("value", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_tallies"),
+    )
+    op.add_column("jobs", sa.Column("result_bytes", sa.BigInteger))
+    # Summed without a look at the table, whose rows are wide.
+    op.create_index(
+        "ix_jobs_result_bytes",
+        "jobs",
+        ["result_bytes"],
+        sqlite_where=_NAMED,
+        postgresql_where=_NAMED,
+    )
+    # What has happened before is counted from what is left of it.
+    counted = "INSERT INTO tallies (name, label, bucket, value) SELECT"
+    for row in (
+        "'jobs_accepted', '', '', count(*) FROM jobs",
+        "'results_expired', '', '', count(*) FROM jobs WHERE expired_at IS NOT NULL",
+        "'jobs_finished', state, '', count(*) FROM jobs WHERE finished_at IS NOT NULL GROUP BY state",
+    ):
+        op.execute(f"{counted} {row}")
+
+
+def downgrade() -> None:
+    op.drop_index("ix_jobs_result_bytes", "jobs")
+    with op.batch_alter_table("jobs") as jobs:
+        jobs.drop_column("result_bytes")
+    op.drop_table("tallies")
