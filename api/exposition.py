@@ -8,6 +8,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from core.errors import StoreUnavailable
 from core.jobs.figures import Figures, Remembered
@@ -130,4 +131,5 @@ def _buckets(
     """Prometheus' buckets, each of which holds the ones before it; and the sum."""
     bounds = [f"{bound:g}" for bound in BOUNDS] + [INFINITE]
     alone = (counts.get(Key(name, label, bound), 0.0) for bound in bounds)
-    return list(zip(bounds, accumulate(alone), strict=True)), counts.get(Key(name, label, SUM), 0.0)
+    named = [floatToGoString(bound) for bound in bounds]
+    return list(zip(named, accumulate(alone), strict=True)), counts.get(Key(name, label, SUM), 0.0)

@@ -68,7 +68,7 @@ def _living(session: Session) -> dict[State, int]:
         .where(JobRecord.state.in_(LIVING))
         .group_by(JobRecord.state)
     )
-    return dict.fromkeys(LIVING, 0) | dict(counted.tuples().all())
+    return dict.fromkeys(LIVING, 0) | dict(counted.all())
 
 
 class Remembered:

@@ -35,7 +35,7 @@ INFINITE: Final = "+Inf"
 
 
 class Key(NamedTuple):
-    name: Name
+    name: str
     label: str = ""
     bucket: str = ""
     """Of a histogram: a bound, `+Inf`, or `sum`. Counts are of this bucket alone."""

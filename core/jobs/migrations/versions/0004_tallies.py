@@ -31,13 +31,16 @@ def upgrade() -> None:
         postgresql_where=_NAMED,
     )
     # What has happened before is counted from what is left of it.
-    counted = "INSERT INTO tallies (name, label, bucket, value) SELECT"
-    for row in (
-        "'jobs_accepted', '', '', count(*) FROM jobs",
-        "'results_expired', '', '', count(*) FROM jobs WHERE expired_at IS NOT NULL",
-        "'jobs_finished', state, '', count(*) FROM jobs WHERE finished_at IS NOT NULL GROUP BY state",
+    for name, label, which in (
+        ("jobs_accepted", "''", "id IS NOT NULL"),
+        ("results_expired", "''", "expired_at IS NOT NULL"),
+        ("jobs_finished", "state", "finished_at IS NOT NULL"),
     ):
-        op.execute(f"{counted} {row}")
+        found = f"SELECT {label} AS label FROM jobs WHERE {which}"  # noqa: S608 - our own words
+        op.execute(
+            "INSERT INTO tallies (name, label, bucket, value)"
+            f" SELECT '{name}', label, '', count(*) FROM ({found}) AS found GROUP BY label"
+        )
 
 
 def downgrade() -> None:
