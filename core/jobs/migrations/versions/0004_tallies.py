@@ -31,16 +31,15 @@ def upgrade() -> None:
         postgresql_where=_NAMED,
     )
     # What has happened before is counted from what is left of it.
-    for name, label, which in (
-        ("jobs_accepted", "''", "id IS NOT NULL"),
-        ("results_expired", "''", "expired_at IS NOT NULL"),
-        ("jobs_finished", "state", "finished_at IS NOT NULL"),
+    # Of what is grouped, nothing gives no row.
+    insert = "INSERT INTO tallies (name, label, bucket, value)"
+    for found in (
+        "SELECT 'jobs_accepted' AS name, '' AS label FROM jobs",
+        "SELECT 'results_expired' AS name, '' AS label FROM jobs WHERE expired_at IS NOT NULL",
+        "SELECT 'jobs_finished' AS name, state AS label FROM jobs WHERE finished_at IS NOT NULL",
     ):
-        found = f"SELECT {label} AS label FROM jobs WHERE {which}"  # noqa: S608 - our own words
-        op.execute(
-            "INSERT INTO tallies (name, label, bucket, value)"
-            f" SELECT '{name}', label, '', count(*) FROM ({found}) AS found GROUP BY label"
-        )
+        counted = f"SELECT name, label, '', count(*) FROM ({found}) AS found GROUP BY name, label"  # noqa: S608 - our own words
+        op.execute(f"{insert} {counted}")
 
 
 def downgrade() -> None:
