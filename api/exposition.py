@@ -131,5 +131,5 @@ def _buckets(
     """Prometheus' buckets, each of which holds the ones before it; and the sum."""
     bounds = [f"{bound:g}" for bound in BOUNDS] + [INFINITE]
     alone = (counts.get(Key(name, label, bound), 0.0) for bound in bounds)
-    named = [floatToGoString(bound) for bound in bounds]
+    named = [floatToGoString(bound) for bound in bounds]  # type: ignore[no-untyped-call]
     return list(zip(named, accumulate(alone), strict=True)), counts.get(Key(name, label, SUM), 0.0)

@@ -71,7 +71,8 @@ class Metrics:
         now: Callable[[], datetime],
         token: SecretStr | None,
     ) -> None:
-        disable_created_metrics()  # a series more for each, which nobody asks for
+        # A series more for each, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._token = token
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)

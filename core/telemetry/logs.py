@@ -58,7 +58,7 @@ class JsonLines(JsonFormatter):
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        log_data["time"] = datetime.fromtimestamp(record.created, UTC)
+        log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat()
         log_data["level"], log_data["logger"] = record.levelname, record.name
         log_data["message"] = record.getMessage()
         if "exc_info" in message_dict:
