@@ -35,6 +35,7 @@ def configure(log_format: LogFormat, level: str, component: str, to: TextIO | No
     handler.addFilter(add_fields)
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 

@@ -1,20 +1,24 @@
 """What is noted about a run by those who only look on: phases, gauges."""
 
+import socket
 from dataclasses import dataclass, field
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
+from core.errors import BadRequest
 from core.jobs.leases import Claim
 from core.jobs.origin import Origin, trace_id_of
 from core.jobs.states import State
 from core.progress import Phase
+from core.settings import Settings
 from core.spec import parse_spec
 from core.telemetry.tracing import Untraced, open_tracer
 from workers.gauges import SLOTS, Gauges
-from workers.metrics import registry
+from workers.metrics import registry, serve
 from workers.observing import Onlooker, Telemetry
 from workers.protocol import Done, Failed, Measured, Moved, Result
 from workers.timing import STARTING, Timing
@@ -139,3 +143,19 @@ def test_a_worker_tells_of_a_gpu_only_where_it_has_seen_one() -> None:
     told = generate_latest(made).decode()
     assert "secateur_worker_gpu_bytes 1e+09" in told
     assert 'secateur_worker_runs_total{end="done"} 1.0' in told
+
+
+def test_a_worker_serves_its_numbers_where_it_is_told_to() -> None:
+    gauges = Gauges()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        taken = Settings(metrics_port=port)
+        probe.listen()
+        with pytest.raises(BadRequest, match=f"127.0.0.1:{port}: Address already in use"):
+            serve(taken, gauges)
+    serve(Settings(), gauges)  # nowhere
+    serve(taken, gauges)
+    gauges.set(running=1)  # whatever comes later is told, too
+    answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
+    assert "secateur_worker_running 1.0" in answer.text
