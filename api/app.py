@@ -1,5 +1,6 @@
 """The API, wired together."""
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from api import (
     health,
     jobs,
     keys,
+    metrics,
+    observed,
     openapi,
     problems,
     sessions,
@@ -48,6 +51,7 @@ from core.jobs.webhooks import Webhooks
 from core.settings import Settings
 from core.sources import Allowed
 from core.store.urls import open_store
+from core.telemetry.tracing import open_tracer
 from core.webhooks.allowed import Allowed as Listeners
 
 ROUTERS: Final = (
@@ -60,10 +64,14 @@ ROUTERS: Final = (
     tenants.router,
     audit.router,
     health.router,
+    metrics.router,
     dashboard.router,
     sessions.router,
     webhooks.router,
 )
+
+
+TRACES_SECONDS: Final = 2.0  # for what has not been sent when the server ends
 
 
 def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
@@ -100,6 +108,7 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(migrate, url)
         yield
+        await run_in_threadpool(tracer.close, TRACES_SECONDS)
         resources.doorbell.close()
         resources.jobs.close()
 
@@ -119,6 +128,10 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         Watcher(resources.jobs.versions),
         Places(settings.max_waiting, settings.max_waiting_per_tenant),
     )
+    told = metrics.Metrics(resources.jobs.figures, resources.clock, settings.metrics_token)
+    metrics.install(app, told)
+    tracer = open_tracer("secateur-api")
+    observed.install(app, told.http, tracer, lambda: uuid.uuid4().hex)
     access = Access(resources.keys, resources.clock, always=not loopback)
     pace = Pace(_configured("SECATEUR_BROKER_URL", settings.broker_url), resources.clock)
     limiter = Limiter.of(settings, pace)

@@ -29,6 +29,7 @@ from core.errors import (
 from core.jobs.audit import Actor
 from core.jobs.credentials import Scope
 from core.limit_errors import RateLimited, TooManyFailures
+from core.telemetry import fields
 
 COOKIE: Final = "secateur_key"
 LOGIN: Final = "/login"
@@ -61,6 +62,7 @@ def caller_of(request: Request) -> Caller:
     if found is None:
         found = caller_with(request, _presented(request))
         request.state.caller = found
+        fields.note(tenant=found.tenant, key=found.key.id if found.key else None)
     return found
 
 

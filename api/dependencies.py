@@ -17,12 +17,14 @@ from core.destinations.allowed import Allowed as Pushable
 from core.errors import InvalidSpec, JobNotFound
 from core.jobs.audit import Actor
 from core.jobs.keys import KeyStore
+from core.jobs.origin import Origin
 from core.jobs.store import JobStore
 from core.jobs.webhooks import Webhooks
 from core.limit_errors import OperatorOnly
 from core.quotas import Quotas as ByTenant
 from core.sources import Allowed
 from core.store.base import ObjectStore
+from core.telemetry import fields
 
 _JOB_ID: Final = re.compile(r"job_[0-9a-z]{24}")
 
@@ -128,6 +130,7 @@ async def _job_id(
     """Ids that no job can have never reach the database."""
     if not _JOB_ID.fullmatch(job_id):
         raise JobNotFound(job_id[:100])
+    fields.note(job=job_id)
     return job_id
 
 
@@ -150,6 +153,14 @@ async def known_query_only(request: Request) -> None:
         raise InvalidSpec("The query is not valid.", fields=refused)
 
 
+async def _origin(request: Request) -> Origin:
+    """The request as a job remembers it."""
+    request_id = fields.current().get("request_id")
+    return Origin(
+        str(request_id) if request_id else None, request.scope.get("secateur.traceparent")
+    )
+
+
 Jobs = Annotated[JobStore, Depends(_jobs)]
 Store = Annotated[ObjectStore, Depends(_store)]
 Bell = Annotated[Doorbell, Depends(_doorbell)]
@@ -162,4 +173,5 @@ Keys = Annotated[KeyStore, Depends(_keys)]
 Quotas = Annotated[ByTenant, Depends(_quotas)]
 Administered = Annotated[Reach, Depends(_reach)]
 By = Annotated[Actor, Depends(actor_of)]
+MadeBy = Annotated[Origin, Depends(_origin)]
 JobId = Annotated[str, Depends(_job_id)]

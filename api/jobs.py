@@ -18,6 +18,7 @@ from api.dependencies import (
     Hooks,
     JobId,
     Jobs,
+    MadeBy,
     Now,
     Quotas,
     Sources,
@@ -56,6 +57,7 @@ from core.limit_errors import QueueFull, RateLimited, StorageFull, TooManyFailur
 from core.recipes import Method
 from core.sources import model_source, text_source
 from core.spec import parse_spec
+from core.telemetry import fields
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 from core.webhooks.allowed import permitted as may_be_told
 from core.webhooks.errors import WebhookRefused
@@ -113,6 +115,7 @@ def submit_job(
     jobs: Jobs,
     tenant: Tenant,
     now: Now,
+    origin: MadeBy,
     bell: Bell,
     sources: Sources,
     destinations: Destinations,
@@ -141,11 +144,14 @@ def submit_job(
     if spec.webhook is not None:
         may_be_told(spec.webhook.url, hooks.allowed)
     if key is None:
-        posted_job = Posted(jobs.create(tenant, spec, now, quotas=quotas, by=by), replayed=False)
+        posted_job = Posted(
+            jobs.create(tenant, spec, now, origin, quotas=quotas, by=by), replayed=False
+        )
     else:
         once = Once(key, digest_of(posted))
-        posted_job = jobs.create_once(tenant, spec, now, once, quotas=quotas, by=by)
+        posted_job = jobs.create_once(tenant, spec, now, once, origin, quotas=quotas, by=by)
     job = posted_job.job
+    fields.note(job=job.id)
     if job.state is State.QUEUED:
         background.add_task(bell.ring, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"

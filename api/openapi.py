@@ -22,6 +22,9 @@ that a route does not know are refused.
 
 Once the server has had an API key, every route under `/v1` wants one: `Authorization: Bearer sec_…`, made
 with `secateur keys create`. A job of another tenant is 404.
+
+Every answer has an `X-Request-ID`: the request's own (1 to 64 letters, digits and `._:-`), else a new one. The
+server's log lines have it, too.
 """
 
 TAGS: Final = [

@@ -34,6 +34,7 @@ from core.errors import (
 )
 from core.idempotency_errors import IdempotencyKeyReused
 from core.limit_errors import LimitReached
+from core.telemetry import fields
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 from core.webhooks.errors import WebhookRefused
 
@@ -172,7 +173,9 @@ def problem_response(error: SecateurError, headers: Mapping[str, str] | None = N
     problem = problem_of(error)
     extra = dict(headers or {})
     if problem.status >= 500:
-        problem.instance = f"urn:uuid:{uuid.uuid4()}"
+        # The request's own id, which all of its lines have.
+        request_id = fields.current().get("request_id") or uuid.uuid4().hex
+        problem.instance = f"urn:secateur:request:{request_id}"
         logger.error("%s: %s", problem.instance, error, exc_info=error)
     if problem.status in (429, 503):
         extra.setdefault("Retry-After", "5")

@@ -25,6 +25,7 @@ from core.quotas import NO_QUOTAS, Quotas
 from core.retention import Retention
 from core.settings_sources import FilesSource
 from core.source_buckets import check_places, split_places
+from core.telemetry.logs import LogFormat
 from core.webhooks.allowed import check_entries
 from core.webhooks.schedule import RETRIES
 
@@ -208,6 +209,18 @@ class Settings(BaseSettings):
     )
     max_waiting_per_tenant: int = Field(250, ge=1, description="the same, of one tenant")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_format: LogFormat = Field("text", description="text for people, json for programs")
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="what Prometheus sends as `Authorization: Bearer …` for the API's /metrics, once keys are"
+        " demanded",
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port on which a worker serves its metrics; none if unset"
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="address on which a worker serves its metrics"
+    )
     mlflow_tracking_uri: str | None = Field(
         None,
         description="http://host:port of the MLflow server that every finished job is logged to",

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from sqlalchemy.engine import make_url
 
 from api.serving import demands_keys
@@ -153,6 +153,8 @@ def _child_environment(settings: Settings) -> dict[str, str]:
             # As Settings takes them apart: folders are joined otherwise than names.
             between = ":" if all(isinstance(part, Path) for part in value) else ","
             value = between.join(str(part) for part in value)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
         if isinstance(value, BaseModel):
             value = value.model_dump_json()
         if value is not None:

@@ -1,6 +1,6 @@
 """The secrets of a deployment in containers: files that are made once, and from then on read.
 
-Four are secrets; the others say the same in the words of the programs that read them. To change a
+Five are secrets; the others say the same in the words of the programs that read them. To change a
 secret, write its file anew: the next call brings the others in line.
 """
 
@@ -32,6 +32,7 @@ SECRETS: Final[dict[str, Callable[[], str]]] = {
     "broker/password": _password,
     "store/access_key": _access_key,
     "store/secret_key": _password,
+    "metrics/token": _password,
 }
 
 

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time
 
 from billiard import set_start_method
 from celery import Celery, signals
@@ -16,11 +16,13 @@ from core.jobs.migrate import migrate
 from core.jobs.store import JobStore
 from core.settings import Settings
 from core.store.urls import open_store
-from workers import scratch, tasks
+from core.telemetry import fields, logs
+from workers import metrics, scratch, tasks
 from workers.bell import QUEUE, Bell
 from workers.configuration import Places
 from workers.couriers import Couriers
-from workers.presence import presence, tell
+from workers.gauges import Gauges
+from workers.presence import presence, tell, worker_id
 from workers.reaper import Reaper
 
 logger = logging.getLogger(__name__)
@@ -37,14 +39,18 @@ def main(settings: Settings) -> int:
         BadRequest: database, broker or store is not configured.
         StoreUnavailable: the database cannot be reached.
     """
+    worker = worker_id(os.getpid())
+    logs.configure(settings.log_format, settings.log_level, "worker")
+    fields.always(worker=worker)
     places = Places.of(settings)
     if not places.broker_url.startswith(("redis://", "rediss://")):
         raise BadRequest("SECATEUR_BROKER_URL must be a redis:// or rediss:// URL.")
     migrate(places.database_url)
     left = scratch.remove_leftovers(scratch.base(settings.work_dir))
-    app, leaving = create(places), tasks.Leaving()
-    tasks.register(app, places, leaving)
-    beside = Beside(places, Bell(app, places.broker_url), leaving)
+    app, leaving, gauges = create(places), tasks.Leaving(), Gauges()
+    metrics.serve(settings, gauges)
+    tasks.register(app, places, leaving, gauges, worker)
+    beside = Beside(places, Bell(app, places.broker_url), leaving, gauges)
     couriers = Couriers(places, leaving)
 
     # Celery holds receivers weakly: these names keep them alive while it runs.
@@ -56,11 +62,12 @@ def main(settings: Settings) -> int:
     def on_leaving(**_: object) -> None:
         leaving.set()
 
+    signals.setup_logging.connect(_keep_ours)
     signals.worker_ready.connect(on_ready)
     signals.worker_shutting_down.connect(on_leaving)
     # What the pool's process has to know (the task, `leaving`) comes to it by the fork.
     set_start_method("fork", force=True)
-    worker = app.Worker(
+    celery = app.Worker(
         hostname=f"secateur-{os.getpid()}@{socket.gethostname()}",
         loglevel=settings.log_level,
         queues=[QUEUE],
@@ -68,8 +75,12 @@ def main(settings: Settings) -> int:
         without_gossip=True,
         quiet=True,
     )
-    worker.start()
-    return int(worker.exitcode or 0)
+    celery.start()
+    return int(celery.exitcode or 0)
+
+
+def _keep_ours(**_: object) -> None:
+    """Connected, it keeps Celery from setting up logging of its own."""
 
 
 def create(places: Places) -> Celery:
@@ -105,12 +116,12 @@ def create(places: Places) -> Celery:
 class Beside:
     """The thread in the worker's main process: scans, and notices when the worker went deaf."""
 
-    def __init__(self, places: Places, bell: Bell, leaving: tasks.Leaving) -> None:
+    def __init__(self, places: Places, bell: Bell, leaving: tasks.Leaving, gauges: Gauges) -> None:
         # Unpooled, and locked against forks: SQLite's state must not be copied half-way.
         self._jobs = JobStore.open(places.database_url, pooled=False)
         self._store = open_store(places.store_url)
         self._reaper = Reaper(self._jobs, self._store, bell, places.settings)
-        self._bell, self._leaving = bell, leaving
+        self._bell, self._leaving, self._gauges = bell, leaving, gauges
         self._settings = places.settings
         self._pause = places.settings.scan_seconds
         self._alive = places.settings.alive_path
@@ -133,6 +144,7 @@ class Beside:
                 with self._no_fork:
                     tell(self._jobs, us, datetime.now(UTC), self._pause)
                     self._reaper.scan(datetime.now(UTC), monotonic())
+                self._gauges.set(scanned_at=time())
                 self._listen()
                 # Also where database or broker did not answer: a worker outlives their absence, and
                 # must not be killed for it together with its run.

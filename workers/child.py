@@ -12,6 +12,7 @@ from typing import IO, cast
 from pydantic import ValidationError
 
 from core.processes import environment, python
+from core.telemetry import relayed
 from workers.memory import Held, held_by
 from workers.protocol import LINE, Request, Said
 
@@ -102,7 +103,9 @@ class Child:
                     with suppress(ValidationError):  # half a line of a runner that was killed
                         found.append(LINE.validate_json(line))
                 else:
-                    self.last_words.append(line.decode(errors="replace"))
+                    sent = relayed.receive(line)
+                    relayed.log(sent, "runner")
+                    self.last_words.extend(sent.lines())
         return found
 
     def _lines(self, pipe: IO[bytes]) -> list[bytes]:

@@ -38,6 +38,9 @@ class Request(_Message):
     """Seconds for which a store that is away is asked again when the result is there."""
     mlflow: Target | None = None
     """Where to log the result, once it is in the store."""
+    log_level: str = "INFO"
+    traceparent: str | None = None
+    """The trace that the run belongs to."""
 
 
 class Moved(_Message):
@@ -63,6 +66,22 @@ class Remark(_Message):
     data: dict[str, str | None] = Field(default_factory=dict)
 
 
+class Measured(_Message):
+    """What the run's process holds and has moved so far: for metrics, and for nobody's decision."""
+
+    kind: Literal["measured"] = "measured"
+    host_peak_bytes: int
+    sent_bytes: int = 0
+    """Put into the store, also what was put twice."""
+    result_bytes: int | None = None
+    """What the published files take, once they are."""
+    gpu_bytes: int | None = None
+    gpu_peak_bytes: int | None = None
+    gpu_used_bytes: int | None = None
+    """By all processes on the device."""
+    gpu_total_bytes: int | None = None
+
+
 class Done(_Message):
     """Everything is in the store, the manifest last."""
 
@@ -86,8 +105,10 @@ class Stopped(_Message):
 
 
 Result = Done | Failed | Stopped
-Said = Moved | Planned | Remark | Result
-Line = Annotated[Moved | Planned | Remark | Done | Failed | Stopped, Field(discriminator="kind")]
+Said = Moved | Planned | Remark | Measured | Result
+Line = Annotated[
+    Moved | Planned | Remark | Measured | Done | Failed | Stopped, Field(discriminator="kind")
+]
 LINE: TypeAdapter[Said] = TypeAdapter(Line)
 
 

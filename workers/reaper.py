@@ -39,6 +39,7 @@ class Reaper:
         self._guarded(self._sweep)
         self._guarded(lambda: finish_removals(self._jobs, self._store, now))
         self._guarded(lambda: self._jobs.forget_keys(now))
+        self._guarded(self._fold)
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:
@@ -87,6 +88,9 @@ class Reaper:
         before = now - timedelta(days=self._settings.audit_days)
         if forgotten := self._jobs.forget_audit(before):
             logger.info("removed %d old lines of the audit log", forgotten)
+
+    def _fold(self) -> None:
+        self._jobs.fold_tallies()
 
     def _clean(self, now: datetime, tick: float) -> None:
         """What `secateur gc` does, now and then, where somebody said how long results are kept."""

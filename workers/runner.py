@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,8 @@ from core.processes import die_with_parent
 from core.progress import Progress, Report
 from core.store.manifest import MANIFEST, read
 from core.store.urls import open_store
+from core.telemetry import relayed
+from workers.measuring import measured
 from workers.memory import be_taken_first
 from workers.protocol import (
     Done,
@@ -42,6 +43,8 @@ from workers.pushing import push_result
 from workers.tracking import track
 from workers.uploads import RUN_SHARE, Uploads
 
+logger = logging.getLogger(__name__)
+
 Tell = Callable[[BaseModel], None]
 
 
@@ -53,7 +56,7 @@ def main() -> int:
     request = Request.model_validate_json(sys.stdin.buffer.read())
     die_with_parent(request.supervisor)
     be_taken_first()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    relayed.configure_sender(request.log_level)
 
     def tell(message: BaseModel) -> None:
         lines.write(message.model_dump_json() + "\n")
@@ -70,11 +73,17 @@ def main() -> int:
 def run(request: Request, tell: Tell, stop: Event) -> Result:
     """Carry the request out and say how it ended; no error leaves this function."""
 
+    phase = ""
+
     def report(progress: Progress) -> None:
+        nonlocal phase
         if stop.is_set() or os.getppid() != request.supervisor:
             raise Cancelled("the run was asked to stop.")
         if progress.forecast is not None:
             tell(Planned(forecast=progress.forecast))
+        if progress.phase != phase:
+            phase = progress.phase
+            tell(measured())
         tell(Moved(phase=progress.phase, fraction=progress.fraction, message=progress.message))
 
     try:
@@ -90,11 +99,12 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
             key = uploads.publish(out, report)
         push_result(request, out, report, tell, resume=made)
         track(request, out, report, tell)
+        tell(measured(uploads.sent_bytes, uploads.result_bytes))
         return Done(manifest_key=key, stored_bytes=_stored_bytes(out))
     except Cancelled:
         return Stopped()
-    except Exception as error:  # noqa: BLE001 - the boundary: what is unknown gets a name here
-        traceback.print_exc()
+    except Exception as error:
+        logger.exception("the run failed")
         named = name_error(error)
         return Failed(code=named.code, message=named.message, remedy=named.remedy)
 

@@ -26,6 +26,7 @@ from workers import scratch
 from workers.child import Child
 from workers.endings import Again, Ending, judge
 from workers.memory import OomKills
+from workers.observing import Onlooker, Telemetry, bound_to
 from workers.protocol import Done, Request, is_complete, out_of
 from workers.tracking import target_for
 from workers.watch import Watch
@@ -57,6 +58,7 @@ class Supervisor:
     """Calls some worker to a job that waits again."""
     kernel: OomKills = field(default_factory=OomKills)
     """Tells whether a run was killed because memory ran out."""
+    telemetry: Telemetry = field(default_factory=Telemetry.off)
 
     def look_at(self, job_id: str) -> None:
         """Answer a doorbell: carry out the job that is to run next, if one still waits.
@@ -68,13 +70,20 @@ class Supervisor:
         if claim is None:
             logger.info("%s: nothing to do", job_id)
             return
+        with bound_to(claim):
+            self._carry_out(claim, Onlooker(self.telemetry, claim))
+
+    def _carry_out(self, claim: Claim, onlooker: Onlooker) -> None:
         logger.info("%s: attempt %d, epoch %d", claim.job_id, claim.attempt, claim.epoch)
+        state = None
         try:
-            state = self._answer_for(claim)
+            state = self._answer_for(claim, onlooker)
         except LeaseLost:
             logger.warning("%s: epoch %d was taken back", claim.job_id, claim.epoch)
             self._remove_objects(claim)
             return
+        finally:
+            onlooker.close(state)
         logger.info("%s: %s", claim.job_id, state)
         if state is State.QUEUED:
             self.ring(claim.job_id)
@@ -99,12 +108,13 @@ class Supervisor:
                 return claim
         return None
 
-    def _answer_for(self, claim: Claim) -> State:
+    def _answer_for(self, claim: Claim, onlooker: Onlooker) -> State:
         """Run the job to the end of this attempt and write how it ended. Raises LeaseLost."""
         try:
-            ending = self._run(claim)
+            ending = self._run(claim, onlooker)
         except OSError as error:  # no room for the scratch folder, no process to be had
             ending = Ending(None, f"the run could not be started: {error}")
+        self._account(claim, onlooker)
         result = ending.result
         if isinstance(result, Done):
             return self._insist(lambda: self._succeed(claim, result))
@@ -117,31 +127,44 @@ class Supervisor:
             return self._insist(lambda: self._give_back(claim))
         return self._insist(lambda: self._requeue(claim, verdict))
 
-    def _run(self, claim: Claim) -> Ending:
+    def _account(self, claim: Claim, onlooker: Onlooker) -> None:
+        """What the attempt took, for the history and for metrics; nobody waits for it.
+
+        Raises:
+            LeaseLost: the job was taken back.
+        """
+        try:
+            self.jobs.spent(
+                claim.job_id, claim.epoch, onlooker.seconds(), onlooker.held(), self.now()
+            )
+        except StoreUnavailable as error:
+            logger.warning("%s: what it took could not be written: %s", claim.job_id, error)
+
+    def _run(self, claim: Claim, onlooker: Onlooker) -> Ending:
         """How the run ended. A runner that dies with its result complete is followed by another,
         which only stores it.
         """
         base = scratch.base(self.settings.work_dir)
         with scratch.scratch(base, f"{claim.job_id}-{claim.epoch}-{os.getpid()}") as folder:
-            ending = self._run_once(claim, folder)
+            ending = self._run_once(claim, folder, onlooker)
             for _ in range(_MORE_RUNNERS):
                 if ending.result or ending.overrun or not is_complete(out_of(folder)):
                     break
                 if not self._may_go_on(claim, ending.death):
                     break
-                ending = self._run_once(claim, folder)
+                ending = self._run_once(claim, folder, onlooker)
         return ending
 
-    def _run_once(self, claim: Claim, folder: Path) -> Ending:
+    def _run_once(self, claim: Claim, folder: Path, onlooker: Onlooker) -> Ending:
         kills = self.kernel.count()
-        child = Child(self._request(claim, folder))
+        onlooker.begins()
+        child, result = Child(self._request(claim, folder, onlooker.traceparent)), None
         try:
             watch = Watch(claim, child, self.jobs, self.settings, self.now, self.stopping)
-            result = watch.until_end()
+            result = watch.until_end(onlooker.heard)
         finally:
             child.close()
-        if not isinstance(result, Done) and child.last_words:
-            logger.warning("%s: last words:\n%s", claim.job_id, "\n".join(child.last_words))
+            onlooker.ended(result, _death(child))
         killed = child.status == -signal.SIGKILL and not child.was_killed
         return Ending(
             result,
@@ -176,7 +199,7 @@ class Supervisor:
             return not self.stopping()
         return False
 
-    def _request(self, claim: Claim, folder: Path) -> Request:
+    def _request(self, claim: Claim, folder: Path, traceparent: str | None) -> Request:
         settings = self.settings
         return Request(
             job_id=claim.job_id,
@@ -195,6 +218,8 @@ class Supervisor:
             hub_cache=settings.hub_cache,
             store_patience=settings.store_patience_seconds,
             mlflow=target_for(settings, self.store_url, objects_of(claim.job_id, claim.epoch)),
+            log_level=settings.log_level,
+            traceparent=traceparent,
         )
 
     def _succeed(self, claim: Claim, result: Done) -> State:

@@ -1,16 +1,17 @@
 """The one Celery task. Nothing is decided here."""
 
 import mmap
-import os
 from datetime import UTC, datetime
 
-from celery import Celery
+from celery import Celery, signals
 
 from core.jobs.store import JobStore
 from core.store.urls import open_store
 from workers.bell import TASK, Bell
 from workers.configuration import Places
-from workers.presence import worker_id
+from workers.gauges import Gauges
+from workers.observing import Telemetry
+from workers.pool import PoolProcess
 from workers.supervisor import Supervisor
 
 
@@ -31,8 +32,12 @@ class Leaving:
         self._byte[0] = 1
 
 
-def register(app: Celery, places: Places, leaving: Leaving) -> None:
+def register(app: Celery, places: Places, leaving: Leaving, gauges: Gauges, worker: str) -> None:
     """Give `app` the task that answers a doorbell."""
+
+    process = PoolProcess()
+    signals.worker_process_init.connect(process.begins, weak=False)
+    signals.worker_process_shutdown.connect(process.ends, weak=False)
 
     def look_at(job_id: str) -> None:
         # Opened here, in the pool's process: connections must not come from before the fork.
@@ -42,10 +47,11 @@ def register(app: Celery, places: Places, leaving: Leaving) -> None:
                 store=open_store(places.store_url),
                 store_url=places.store_url,
                 settings=places.settings,
-                worker=worker_id(os.getppid()),
+                worker=worker,
                 now=lambda: datetime.now(UTC),
                 stopping=leaving,
                 ring=Bell(app, places.broker_url).ring,
+                telemetry=Telemetry(process.tracer, gauges),
             ).look_at(job_id)
 
     app.task(name=TASK)(look_at)

@@ -50,6 +50,10 @@ class Uploads:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="uploads")
         self._sent: dict[str, _Sent] = {}
         self._digests: dict[str, str] = {}  # none before the run is done
+        self.result_bytes = 0
+        """What the published files take."""
+        self.sent_bytes = 0
+        """What was put into the store, also what was put twice."""
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +89,7 @@ class Uploads:
             share = RUN_SHARE + (1 - RUN_SHARE) * done / total
             self._settle(file.name, out, Progress("publishing", share, told), report)
             done += file.bytes
+        self.result_bytes = done
         self._settle(MANIFEST, out, Progress("publishing", 1.0, f"storing {MANIFEST}"), report)
         return f"{self._prefix}/{MANIFEST}"
 
@@ -118,6 +123,7 @@ class Uploads:
         key, known = f"{self._prefix}/{name}", self._digests.get(name)
         self._store.put_file(key, path, sha256=known, resume=resume)
         size = path.stat().st_size
+        self.sent_bytes += size
         logger.info("stored %s, %d bytes in %.1f s", name, size, monotonic() - began)
 
     def _await(self, end: "Future[Any]", progress: Progress, report: Report) -> None:

@@ -14,7 +14,7 @@ from core.settings import Settings
 from workers.child import Child
 from workers.limits import Limits, Overrun
 from workers.memory import Held
-from workers.protocol import Moved, Planned, Remark, Result, Said
+from workers.protocol import Measured, Moved, Planned, Remark, Result, Said
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,10 @@ LOOK_SECONDS = 1.0  # how long a cancellation may stay unseen
 LEAVE_SECONDS = 5.0  # grace of a run whose worker has been asked to leave
 _TICK_SECONDS = 0.5  # how long a worker's own shutdown may stay unseen
 _ETA_FROM = 0.02  # of the whole; a guess from less would be wild
+
+
+def _unheard(_: Said) -> None:
+    """For those who only want to know how it ends."""
 
 
 class Watch:
@@ -54,14 +58,15 @@ class Watch:
         self.reached: Progress | None = None
         self.held: Held | None = None
 
-    def until_end(self) -> Result | None:
-        """What the child said at its end, if anything.
+    def until_end(self, heard: Callable[[Said], None] = _unheard) -> Result | None:
+        """What the child said at its end, if anything; `heard` is told of all that it says.
 
         Raises:
             LeaseLost: the job belongs to another worker now; the child may still run.
         """
         while self._child.status is None:
             for line in self._child.read(self._pause()):
+                heard(line)
                 self._take(line)
             self._flush(monotonic())
             self._keep_lease(monotonic())
@@ -69,6 +74,7 @@ class Watch:
             self._enforce(monotonic())
         self._child.kill()  # what it started and left behind
         for line in self._child.drain():
+            heard(line)
             self._take(line)
         return self._result
 
@@ -85,6 +91,8 @@ class Watch:
             return
         if isinstance(line, Planned):
             self._plan(line.forecast)
+            return
+        if isinstance(line, Measured):
             return
         if not isinstance(line, Moved):
             self._result = line

@@ -11,9 +11,10 @@ from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import ArtifactsExpired, InvalidSpec
-from core.jobs import admission, attempts, audit, events, moves
+from core.jobs import admission, attempts, audit, events, moves, tallies
 from core.jobs.audit import Actor
 from core.jobs.database import Database
+from core.jobs.origin import UNKNOWN, Origin
 from core.jobs.records import JobRecord
 from core.jobs.rows import find
 from core.jobs.states import State
@@ -33,6 +34,7 @@ class ClientSide:
         tenant: str,
         spec: JobSpec,
         now: datetime,
+        origin: Origin = UNKNOWN,
         *,
         quotas: Quotas = NO_QUOTAS,
         by: Actor | None = None,
@@ -43,7 +45,7 @@ class ClientSide:
             QueueFull, StorageFull: the tenant has as much as it may.
         """
         with self._database.write() as session:
-            record = add_job(session, tenant, spec, now, quotas=quotas, by=by)
+            record = add_job(session, tenant, spec, now, origin, quotas=quotas, by=by)
         return view(record, ())
 
     def get(self, tenant: str, job_id: str) -> Job:
@@ -123,6 +125,7 @@ def add_job(
     tenant: str,
     spec: JobSpec,
     now: datetime,
+    origin: Origin,
     *,
     quotas: Quotas,
     by: Actor | None,
@@ -150,8 +153,9 @@ def add_job(
     )
     session.add(record)
     session.flush()
-    data = {"state": record.state.value, "attempt": record.attempt}
+    data = {"state": record.state.value, "attempt": record.attempt, **origin.data()}
     events.append(session, record, now, "state", record.message, data=data)
+    tallies.count(session, "jobs_accepted")
     audit.note(session, by, now, "job.submit", record.id)
     return record
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from core.jobs import events
+from core.jobs import events, tallies
 from core.jobs.database import Database
 from core.jobs.records import JobRecord
 from core.jobs.states import TERMINAL, State
@@ -73,6 +73,7 @@ class ExpirySide:
             if record is None:
                 return False
             events.append(session, record, now, "log", "artifacts expired")
+            tallies.count(session, "results_expired")
             return True
 
     def standings(self, job_ids: Collection[str]) -> dict[str, Standing]:

@@ -21,6 +21,7 @@ from core.jobs import attempts
 from core.jobs.audit import Actor
 from core.jobs.clients import add_job, view
 from core.jobs.database import Database
+from core.jobs.origin import UNKNOWN, Origin
 from core.jobs.records import Base, JobRecord, UtcTime
 from core.jobs.views import Job
 from core.quotas import NO_QUOTAS, Quotas
@@ -87,6 +88,7 @@ class IdempotencySide:
         spec: JobSpec,
         now: datetime,
         once: Once,
+        origin: Origin = UNKNOWN,
         *,
         quotas: Quotas = NO_QUOTAS,
         by: Actor | None = None,
@@ -104,7 +106,7 @@ class IdempotencySide:
             if earlier := _replayed(session, mine, once, now):
                 return earlier
             session.execute(delete(IdempotencyRecord).where(mine))
-            record = add_job(session, tenant, spec, now, quotas=quotas, by=by)
+            record = add_job(session, tenant, spec, now, origin, quotas=quotas, by=by)
             session.add(
                 IdempotencyRecord(
                     tenant=tenant,

@@ -14,8 +14,9 @@ from sqlalchemy import ColumnElement, and_, func, null, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidSpec, LeaseLost
-from core.jobs import admission, attempts, events, moves, order, outbox
+from core.jobs import admission, attempts, events, moves, order, outbox, tallies
 from core.jobs.database import Database
+from core.jobs.origin import UNKNOWN, Origin, origin_of
 from core.jobs.plans import words
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, State, sources_of
@@ -48,6 +49,7 @@ class Claim:
     spec: JobSpec
     memory_budget: int | None = None
     """What this run may use at most, after one whose memory ran out."""
+    origin: Origin = UNKNOWN
 
 
 class WorkerSide:
@@ -113,8 +115,18 @@ class WorkerSide:
             except ValidationError as error:
                 moves.end(session, record, State.FAILED, now, _unreadable(error))
                 return None
+            counts = tallies.observed(
+                "wait_seconds", {"": (now - record.queued_at).total_seconds()}
+            )
+            tallies.add(session, {tallies.Key("attempts_started"): 1, **counts})
             return Claim(
-                record.id, record.epoch, record.attempt, record.tenant, spec, record.memory_budget
+                record.id,
+                record.epoch,
+                record.attempt,
+                record.tenant,
+                spec,
+                record.memory_budget,
+                origin_of(session, record.id),
             )
 
     def heartbeat(self, job_id: str, epoch: int, now: datetime, lease_seconds: float) -> State:
@@ -176,6 +188,23 @@ class WorkerSide:
             record.plan = plan
             events.append(session, record, now, "log", words(forecast), data={"plan": plan})
             return record.state
+
+    def spent(
+        self,
+        job_id: str,
+        epoch: int,
+        phases: Mapping[str, float],
+        measured: Mapping[str, Any],
+        now: datetime,
+    ) -> None:
+        """What a run took: seconds by phase and what else was measured, for the history and metrics."""
+        told = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in phases.items())
+        message = f"took {sum(phases.values()):.1f} s: {told}"
+        with self._database.write() as session:
+            record = _owned(session, job_id, epoch)
+            data = {"seconds": dict(phases), **measured}
+            events.append(session, record, now, "log", message, data=data)
+            tallies.add(session, tallies.observed("phase_seconds", phases))
 
     def succeed(
         self, job_id: str, epoch: int, manifest_key: str, now: datetime, *, stored_bytes: int = 0

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from core.errors import WorkerLost, WrongState
-from core.jobs import attempts, events, outbox
+from core.jobs import attempts, events, outbox, tallies
 from core.jobs.records import JobRecord
 from core.jobs.states import RETRYABLE, TERMINAL, State, check_move
 from core.jobs.views import Failure, Outcome
@@ -60,6 +60,7 @@ def end(
     if then is State.SUCCEEDED:
         record.phase, record.progress = None, 1.0
     _tell(session, record, now, level="error" if then is State.FAILED else "info")
+    tallies.count(session, "jobs_finished", then.value)
     return then
 
 
@@ -83,6 +84,7 @@ def release(session: Session, record: JobRecord, now: datetime, why: Release) ->
     record.queued_at = now
     record.phase, record.progress, record.eta_seconds = None, 0.0, None
     _tell(session, record, now, level="warning", reason=why.reason)
+    tallies.count(session, "requeues", why.outcome)
     return State.QUEUED
 
 

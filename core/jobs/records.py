@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     Enum,
     Float,
     ForeignKey,
@@ -211,6 +212,19 @@ class EventRecord(Base):
     type: Mapped[str] = mapped_column(String(8))
     message: Mapped[str] = mapped_column(Words)
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class TallyRecord(Base):
+    """A part of one count of core.jobs.tallies, which is the sum of its rows."""
+
+    __tablename__ = "tallies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(32))
+    # What is told apart: an outcome, a reason, a phase; empty where there is nothing to.
+    label: Mapped[str] = mapped_column(String(32))
+    bucket: Mapped[str] = mapped_column(String(16))
+    value: Mapped[float] = mapped_column(Double)
 
 
 class KeyRecord(Base):

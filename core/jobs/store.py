@@ -8,6 +8,7 @@ from core.jobs.audit import AuditSide
 from core.jobs.clients import ClientSide
 from core.jobs.database import Database
 from core.jobs.expiry import ExpirySide
+from core.jobs.figures import FigureSide
 from core.jobs.fleet import FleetSide
 from core.jobs.idempotency import IdempotencySide
 from core.jobs.leases import WorkerSide
@@ -15,6 +16,7 @@ from core.jobs.reaping import ReaperSide
 from core.jobs.records import JobRecord
 from core.jobs.removal import RemovalSide
 from core.jobs.retrying import RetrySide
+from core.jobs.tallies import TallySide
 from core.jobs.tenants import TenantSide
 from core.jobs.watching import WatchSide
 
@@ -31,6 +33,8 @@ class JobStore(
     FleetSide,
     TenantSide,
     AuditSide,
+    TallySide,
+    FigureSide,
 ):
     """Jobs in a database that `core.jobs.migrate` has prepared. Safe to share between threads."""
 

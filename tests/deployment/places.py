@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Any, Final
 
 VOLUMES: Final = frozenset(
-    ("database", "broker", "store", "models", "work", "objects", "database-files", "broker-files")
+    (
+        "database",
+        "broker",
+        "store",
+        "metrics",
+        "models",
+        "work",
+        "objects",
+        "database-files",
+        "broker-files",
+    )
 )
 HOSTS: Final = frozenset(("postgres", "redis", "s3"))
-# Of PostgreSQL, Valkey, S3, the API, and the three inner servers of SeaweedFS.
-PORTS: Final = ("5432", "6379", "7070", "8000", "9333", "8080", "8888")
+# Of PostgreSQL, Valkey, S3, the API, workers' metrics, and the three inner servers of SeaweedFS.
+PORTS: Final = ("5432", "6379", "7070", "8000", "9464", "9333", "8080", "8888")
 # A container's own folders. None of these names may reach a process.
 _FOREIGN: Final = re.compile(r"(?<![\w./])/(secrets|models|data|var/lib/(secateur|postgresql))\b")
 _BESIDE: Final = 10_000  # SeaweedFS also listens so far above each of its ports

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from core.settings import Settings
+from secateur.secret_files import SECRETS
 from tests.deployment.compose import DOCKERFILE, ROOT, STORES, config, project, run
 from tests.deployment.dockerfile import stages
 
 ONE_SHOTS = {"secrets", "init"}
 OURS = {"secrets", "init", "api", "worker", "worker-gpu"}
 SERVICES = OURS | {"postgres", "redis", "s3"}
-ONLY_PORTS = {("api", "8000", 8000), ("s3", "7070", 7070)}
+LOOKING = {"prometheus", "grafana"}
+ONLY_PORTS = {("api", "8000", 8000), ("s3", "7070", 7070), ("grafana", "3000", 3000)}
 
 Config = dict[str, Any]
 
@@ -27,16 +29,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=STORES)
 def everything(request: pytest.FixtureRequest, files: Path) -> Config:
     """All services, with each of the object stores."""
-    return config(files, "--profile", "gpu", SECATEUR_S3_SERVER=request.param)
+    profiles = ("--profile", "gpu", "--profile", "observability")
+    return config(files, *profiles, SECATEUR_S3_SERVER=request.param)
 
 
 def services(everything: Config) -> list[tuple[str, Config]]:
     found: Config = everything["services"]
-    assert set(found) == SERVICES
+    assert set(found) == SERVICES | LOOKING
     return list(found.items())
 
 
-def test_without_profiles_there_is_no_gpu(files: Path) -> None:
+def test_without_profiles_there_is_no_gpu_and_nobody_looking(files: Path) -> None:
     assert set(config(files)["services"]) == SERVICES - {"worker-gpu"}
 
 
@@ -53,12 +56,13 @@ def test_every_default_in_the_example_is_the_real_one(files: Path, tmp_path: Pat
     # Without the two that name folders, whose default is a volume.
     given = [line[1:] for line in lines if re.match(r"#SECATEUR_(?!SECRETS|MODELS)\w+=", line)]
     (copied / ".env").write_text("\n".join(given))
-    with_env, without = config(copied, "--profile", "gpu"), config(files, "--profile", "gpu")
+    profiles = ("--profile", "gpu", "--profile", "observability")
+    with_env, without = config(copied, *profiles), config(files, *profiles)
     assert str(with_env).replace(str(copied), "") == str(without).replace(str(files), "")
 
 
 def test_the_example_names_every_variable_and_no_other() -> None:
-    texts = [path.read_text() for path in (ROOT / "docker/s3").glob("*.yml")]
+    texts = [path.read_text() for path in (ROOT / "docker").rglob("*.yml")]
     texts.append((ROOT / "docker-compose.yml").read_text())
     used = {name for text in texts for name in re.findall(r"\$\{(SECATEUR_\w+)", text)}
     explained = set(
@@ -117,7 +121,7 @@ def test_what_ends_is_awaited_and_what_stays_is_watched(everything: Config) -> N
             assert dependency["condition"] == expected, (name, other)
 
 
-def test_only_two_ports_are_published_and_on_loopback(everything: Config) -> None:
+def test_few_ports_are_published_and_on_loopback(everything: Config) -> None:
     published = {
         (name, port["published"], port["target"])
         for name, service in services(everything)
@@ -133,7 +137,8 @@ def test_databases_are_on_the_inner_network_only(everything: Config) -> None:
     networks = {name: set(service.get("networks", {})) for name, service in services(everything)}
     assert everything["networks"]["backend"]["internal"] is True
     assert networks["postgres"] == networks["redis"] == networks["init"] == {"backend"}
-    assert networks["api"] == networks["s3"] == {"backend", "front"}
+    assert networks["api"] == networks["s3"] == networks["grafana"] == {"backend", "front"}
+    assert networks["prometheus"] == {"backend"}
     assert networks["worker"] == networks["worker-gpu"] == {"backend", "outbound"}
     assert everything["services"]["secrets"]["network_mode"] == "none"
 
@@ -159,9 +164,10 @@ def test_secrets_are_written_by_one_and_read_by_those_who_need_them(everything: 
         "database": OURS | {"postgres"},
         "broker": OURS | {"redis"},
         "store": OURS | {"s3"},
+        "metrics": {"secrets", "api", "prometheus"},
     }
     for name, service in services(everything):
-        if name in ("postgres", "redis"):
+        if name in ("postgres", "redis", "prometheus"):
             assert service["group_add"] == ["10001"], name
 
 
@@ -244,3 +250,16 @@ def test_hub_tokens_are_for_workers_alone(everything: Config) -> None:
         n for n, s in services(everything) if "HF_TOKEN_PATH" in (s.get("environment") or {})
     }
     assert holders == {"worker", "worker-gpu"}
+
+
+def test_programs_get_json_and_prometheus_gets_in(everything: Config) -> None:
+    found = everything["services"]
+    for name in OURS - {"secrets"}:
+        assert found[name]["environment"]["SECATEUR_LOG_FORMAT"] == "json", name
+    token = found["api"]["environment"]["SECATEUR_METRICS_TOKEN_FILE"]
+    assert token.removeprefix("/secrets/") in SECRETS
+    holders = {n for n, s in services(everything) if token in str(s.get("environment"))}
+    assert holders == {"api"}
+    for name in ("worker", "worker-gpu"):
+        told = found[name]["environment"]
+        assert (told["SECATEUR_METRICS_HOST"], told["SECATEUR_METRICS_PORT"]) == ("0.0.0.0", "9464")

@@ -24,6 +24,7 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "broker secret": {"brokerSecret.name": "a"},
     "store secret": {"storeSecret.name": "a"},
     "hub secret": {"hubSecret.name": "a"},
+    "metrics secret": {"metricsSecret.name": "a"},
     "models": {"models": [{"claim": "m", "path": "/m"}, {"claim": "n", "path": "/n"}]},
     "key in a claim": {"init.firstKey.claim": "keys"},
     "keda": {"workerDefaults.keda.enabled": True},

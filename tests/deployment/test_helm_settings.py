@@ -109,6 +109,16 @@ def test_hub_tokens_are_for_workers_alone() -> None:
         assert ("HF_TOKEN_PATH" in told) == (container["name"] in ("worker", "check"))
 
 
+def test_the_token_of_metrics_is_for_the_api_alone() -> None:
+    release = render(EVERYTHING)
+    holders = {
+        container["name"]
+        for container in containers(release)
+        if "SECATEUR_METRICS_TOKEN_FILE" in environment(container, release)
+    }
+    assert holders == {"api"}
+
+
 def test_an_image_version_is_the_packages_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     [version] = re.findall(

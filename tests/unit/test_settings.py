@@ -145,6 +145,8 @@ def test_passwords_end_up_in_the_urls_and_nowhere_else(
 def test_children_of_serve_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECATEUR_BROKER_URL", "redis://h/0")
     monkeypatch.setenv("SECATEUR_BROKER_PASSWORD_FILE", write(tmp_path, AWKWARD))
+    monkeypatch.setenv("SECATEUR_METRICS_TOKEN", "a-token")
     told = _child_environment(Settings())
+    assert told["SECATEUR_METRICS_TOKEN"] == "a-token"
     assert told["SECATEUR_BROKER_URL"] == f"redis://:{QUOTED}@h/0"
     assert not [name for name in told if "PASSWORD" in name]

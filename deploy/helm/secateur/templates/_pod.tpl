@@ -27,7 +27,7 @@ securityContext:
     drop: [ALL]
 {{- end -}}
 
-{{/* (root, hub) → the mounts that go with `secateur.volumes` */}}
+{{/* (root, hub, metrics) → the mounts that go with `secateur.volumes` */}}
 {{- define "secateur.mounts" -}}
 - name: tmp
   mountPath: /tmp
@@ -43,7 +43,7 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{/* (root, hub, tmp) → volumes: scratch, secrets as files, models */}}
+{{/* (root, hub, metrics, tmp) → volumes: scratch, secrets as files, models */}}
 {{- define "secateur.volumes" -}}
 - name: tmp
   emptyDir:
@@ -67,6 +67,7 @@ securityContext:
 {{- $values := .root.Values -}}
 {{- $files := dict "database-password" $values.databaseSecret "broker-password" $values.brokerSecret "aws-credentials" $values.storeSecret -}}
 {{- if .hub }}{{ $_ := set $files "hub-token" $values.hubSecret }}{{ end -}}
+{{- if .metrics }}{{ $_ := set $files "metrics-token" $values.metricsSecret }}{{ end -}}
 {{- range $path, $secret := $files }}
 {{- if $secret.name }}
 - secret:
