@@ -161,5 +161,13 @@ def test_the_digest_knows_content_and_not_form() -> None:
     assert digest_of({"a": 1, "b": {"c": [1, 2], "d": "é"}}) == digest_of(
         {"b": {"d": "é", "c": [1, 2]}, "a": 1}
     )
-    different = [{}, {"a": 1}, {"a": "1"}, {"a": 2}, {"a": [1]}, {"a": None}, {"b": 1}]
+    different: list[dict[str, object]] = [
+        {},
+        {"a": 1},
+        {"a": "1"},
+        {"a": 2},
+        {"a": [1]},
+        {"a": None},
+        {"b": 1},
+    ]
     assert len({digest_of(each) for each in different}) == len(different)

@@ -1,9 +1,12 @@
 """A job that runs again after its end, and what still knows of its first run."""
 
 import pytest
+from sqlalchemy import select
 
 from core.errors import JobNotFound, LeaseLost, WrongState
+from core.jobs.database import Database
 from core.jobs.reaping import Ended
+from core.jobs.records import JobRecord
 from core.jobs.states import State
 from core.jobs.store import JobStore
 from core.jobs.views import Failure
@@ -90,10 +93,14 @@ def test_a_sweep_of_the_first_end_says_nothing_of_the_second(jobs: JobStore) -> 
     assert jobs.unswept() == [Ended(job_id, 2, None)]
 
 
-def test_a_swept_job_is_swept_again(jobs: JobStore) -> None:
+def test_a_swept_job_is_swept_again(jobs: JobStore, database_url: str) -> None:
     job_id = failed(jobs)
     jobs.swept(Ended(job_id, 1, None))
     jobs.retry("default", job_id, NOW)
+    database = Database(database_url)
+    with database.read() as session:
+        assert session.scalars(select(JobRecord.swept)).all() == [False]
+    database.close()
     jobs.cancel("default", job_id, NOW)  # before it ran
     assert jobs.unswept() == [Ended(job_id, 1, None)]
 
