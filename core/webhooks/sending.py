@@ -100,7 +100,8 @@ class Sender:
         url = httpcore.URL(
             scheme=target.scheme, host=target.host, port=target.port, target=target.path
         )
-        sent = {**headers, "Host": target.authority, "Content-Length": str(len(body))}
+        length = str(len(body))
+        sent = [*headers.items(), ("Host", target.authority), ("Content-Length", length)]
         with (
             httpcore.ConnectionPool(ssl_context=self.tls, network_backend=pinned) as pool,
             pool.stream("POST", url, headers=sent, content=body) as response,

@@ -40,10 +40,14 @@ def test_a_fork_waits_for_those_inside_and_keeps_others_out() -> None:
         with gate.inside():
             order.append("late")
 
+    def close() -> None:
+        gate.close()
+        order.append("closed")
+
     first = threading.Thread(target=work)
     first.start()
     entered.wait(5)
-    closing = threading.Thread(target=lambda: (gate.close(), order.append("closed")))
+    closing = threading.Thread(target=close)
     closing.start()
     time.sleep(0.1)
     second = threading.Thread(target=late)
