@@ -9,13 +9,11 @@ from torch import Tensor, nn
 
 from core.errors import BrokenCheckpoint
 from core.models.architectures import empty, finish
-from core.models.checkpoint import Checkpoint, check_finite
+from core.models.checkpoint import DTYPES, Checkpoint, check_finite
 from core.models.config import read_config
 from core.models.families import Dimensions, Family, Role
+from core.models.footprint import ROUTER, compute_dtype
 from core.models.shapes import tensor_shapes
-
-ROUTER = ".mlp.router."
-"""In the names of tensors that choose experts, which keep the dtype they are saved in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +152,7 @@ def load(checkpoint: Checkpoint, device: torch.device, *, head: bool = True) -> 
     family, dimensions = read_config(checkpoint.intake.folder)
     checkpoint.require(tensor_shapes(family, dimensions), family.tolerated(dimensions))
     places = family.tensors(dimensions)
-    dtype = _compute_dtype(checkpoint, family, dimensions)
+    dtype = DTYPES[compute_dtype(checkpoint.places, family, dimensions)]
     if not head:
         places.pop(family.head[0], None)
     checkpoint.fetch(place.name for place in places.values())
@@ -185,19 +183,6 @@ def build(
         model.tie_weights()
     finish(model, family, next(iter(state.values())).device)
     return Decoder(model, family, dimensions, stored or {})
-
-
-def _compute_dtype(checkpoint: Checkpoint, family: Family, dimensions: Dimensions) -> torch.dtype:
-    names = {
-        slot.place.name
-        for block in range(dimensions.blocks)
-        for slot in family.slots(dimensions, block)
-    }
-    names.add(family.others["model.embed_tokens.weight"])
-    if not dimensions.tied:
-        names.add(family.head[1])
-    found = {checkpoint.dtype(name) for name in names}
-    return found.pop() if len(found) == 1 else torch.float32
 
 
 def _check_tied_head(checkpoint: Checkpoint, family: Family, dimensions: Dimensions) -> None:
