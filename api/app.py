@@ -8,16 +8,30 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import artifacts, auth, catalog, dashboard, health, jobs, openapi, problems, sessions
+from api import (
+    artifacts,
+    auth,
+    catalog,
+    dashboard,
+    estimates,
+    health,
+    jobs,
+    openapi,
+    problems,
+    sessions,
+)
 from api.access import Access
 from api.dependencies import Resources
 from api.doorbell import Doorbell
 from api.guards import Guard
 from core.destinations.allowed import Allowed as Destinations
 from core.errors import BadRequest
+from core.estimates.estimate import Machine
+from core.estimates.estimator import Estimator
 from core.jobs.database import Database
 from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
+from core.jobs.rates import Rates
 from core.jobs.store import JobStore
 from core.settings import Settings
 from core.sources import Allowed
@@ -26,6 +40,7 @@ from core.store.urls import open_store
 ROUTERS: Final = (
     jobs.router,
     artifacts.router,
+    estimates.router,
     catalog.router,
     health.router,
     dashboard.router,
@@ -45,13 +60,18 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     url = _configured("SECATEUR_DATABASE_URL", settings.database_url)
     database = Database(url)
     store_url = _configured("SECATEUR_STORE_URL", settings.store_url)
+    job_store, store = JobStore(database), open_store(store_url)
+    allowed = Allowed(settings.model_roots, settings.source_buckets)
+    machine = Machine.configured(settings.device, settings.memory_budget)
     resources = Resources(
-        jobs=JobStore(database),
-        store=open_store(store_url),
+        jobs=job_store,
+        store=store,
         doorbell=Doorbell(_configured("SECATEUR_BROKER_URL", settings.broker_url)),
         clock=lambda: datetime.now(UTC),
-        allowed=Allowed(settings.model_roots, settings.source_buckets),
+        allowed=allowed,
         destinations=Destinations(settings.push_destinations, store_url),
+        estimator=Estimator(allowed, machine),
+        rates=Rates(job_store, store),
     )
 
     @asynccontextmanager

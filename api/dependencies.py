@@ -14,6 +14,8 @@ from api.auth import caller_of
 from api.doorbell import Doorbell
 from core.destinations.allowed import Allowed as Pushable
 from core.errors import InvalidSpec, JobNotFound
+from core.estimates.estimator import Estimator
+from core.jobs.rates import Rates
 from core.jobs.store import JobStore
 from core.sources import Allowed
 from core.store.base import ObjectStore
@@ -33,6 +35,8 @@ class Resources:
     """Where file:// and s3:// sources may lie."""
     destinations: Pushable
     """Where results may be pushed."""
+    estimator: Estimator
+    rates: Rates
 
 
 async def _resources(request: Request) -> Resources:

@@ -19,6 +19,7 @@ from api.dependencies import (
     Tenant,
     known_query_only,
 )
+from api.estimates import EXAMPLE, PROBLEMS, Estimates, checked_spec, dry_answer
 from api.problems import (
     BodyTooLarge,
     CrossSite,
@@ -26,23 +27,18 @@ from api.problems import (
     UnsupportedMediaType,
     documented,
 )
-from core.destinations.allowed import permitted
 from core.errors import (
-    DestinationRefused,
     InvalidSpec,
     JobNotFound,
-    ModelNotFound,
     NotAvailable,
     ScopeMissing,
-    SourceRefused,
     StoreUnavailable,
     WrongState,
 )
+from core.estimates.views import Estimate
 from core.jobs.states import State
 from core.jobs.views import EventPage, Job, JobPage
 from core.recipes import Method
-from core.sources import model_source, text_source
-from core.spec import parse_spec
 
 _METADATA: Final = "metadata."
 _METADATA_KEY: Final = re.compile(r"[\w.-]{1,64}")
@@ -66,18 +62,18 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
     response_description="Accepted; `Location` is where to watch it.",
     responses={
         **openapi.example(202, openapi.JOB, headers=openapi.ACCEPTED_HEADERS),
+        200: {
+            "description": "With `dry_run=true`: what the job would take.",
+            "model": Estimate,
+            **openapi.example(200, EXAMPLE)[200],
+        },
         **documented(
-            InvalidSpec,
-            NotAvailable,
-            SourceRefused,
-            DestinationRefused,
-            ModelNotFound,
+            *PROBLEMS,
             MalformedBody,
             BodyTooLarge,
             UnsupportedMediaType,
             CrossSite,
             ScopeMissing,
-            StoreUnavailable,
         ),
     },
     openapi_extra=openapi.SPEC_BODY,
@@ -93,24 +89,23 @@ def submit_job(
     destinations: Destinations,
     background: BackgroundTasks,
     response: Response,
-    dry_run: Annotated[bool, Query(description="not available in this version")] = False,
+    estimates: Estimates,
+    dry_run: Annotated[
+        bool, Query(description="answer 200 with what /v1/estimate says, and queue nothing")
+    ] = False,
     idempotency_key: Annotated[
         str | None, Header(description="not available in this version")
     ] = None,
-) -> Job:
+) -> Job | Response:
     """Accepts a `JobSpec` and queues it. Only `model` and `sparsity` are required."""
-    if dry_run:
-        raise NotAvailable("dry_run", remedy="Leave it out, and cancel the job if need be.")
     if idempotency_key is not None:
         raise NotAvailable(
             "Idempotency-Key", remedy="Leave the header out, and list jobs before you retry."
         )
-    spec = parse_spec(posted)
     # Refused now rather than by a worker later: names no example has, places not allowed.
-    model_source(spec.model.source, sources)
-    text_source(spec.calibration.source, sources)
-    if spec.output.push is not None:
-        permitted(spec.output.push, destinations)
+    spec = checked_spec(posted, sources, destinations)
+    if dry_run:
+        return dry_answer(estimates(spec))
     job = jobs.create(tenant, spec, now)
     background.add_task(bell.ring, job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"

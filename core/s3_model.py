@@ -43,7 +43,7 @@ def take_in(source: S3Source, folder: Path, watch: Watch, *, copies: int) -> Int
         SourceError, SourceRefused: the store does not answer, or not to us.
     """
     objects = Objects(source, ModelNotFound)
-    listed = _list(objects)
+    listed = listed_files(objects)
     folder.mkdir()
     root = folder.resolve()
     _put_index(objects, listed, root)
@@ -60,7 +60,8 @@ def take_in(source: S3Source, folder: Path, watch: Watch, *, copies: int) -> Int
     return replace(intake, fill=filler)
 
 
-def _list(objects: Objects) -> dict[Path, Listed]:
+def listed_files(objects: Objects) -> dict[Path, Listed]:
+    """The model's files, whose names are plain. Raises ModelNotFound, UnsafeModel, SourceError."""
     source = objects.source
     folder = f"{source.key}/" if source.key else ""
     found: dict[Path, Listed] = {}

@@ -12,13 +12,8 @@ from core.errors import (
     BrokenCheckpoint,
     ModelNotFound,
     SecateurError,
-    TextNotFound,
     TextTooShort,
 )
-
-BUILTIN = Path(__file__).parent / "data"
-HELD_OUT = "heldout.txt"
-CALIBRATION = "calibration.txt"
 
 MAX_TOKENIZER_BYTES = 100_000_000
 """Three times the largest that is published; the library needs several times a file's size."""
@@ -30,19 +25,6 @@ READ_AT_LEAST = 1 << 20
 """Tokens that are read in any case, so that a small run still draws from a varied text."""
 BATCH = 1 << 20
 """Characters of documents that are encoded together."""
-
-
-def builtin_names() -> list[str]:
-    return sorted(p.name for p in BUILTIN.iterdir() if p.is_dir())
-
-
-def read_builtin(name: str, file: str) -> list[str]:
-    """The documents of a shipped text; `file` is CALIBRATION or HELD_OUT."""
-    if name not in builtin_names():
-        raise TextNotFound(
-            f"no builtin text {name!r}.", remedy=f"There are: {', '.join(builtin_names())}."
-        )
-    return [(BUILTIN / name / file).read_text(encoding="utf-8")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,12 @@ def take_in(folder: Path) -> Intake:
     if not folder.is_dir():
         raise ModelNotFound(f"{folder} is not a folder.", remedy="Check model.source.")
     root = folder.resolve()
-    return sort_out(root, [path.relative_to(root) for path in _walk(root)], str(folder))
+    return sort_out(root, listing(root), str(folder))
+
+
+def listing(root: Path) -> list[Path]:
+    """Every file below `root`, which is resolved, relative to it and sorted. Raises UnsafeModel."""
+    return [path.relative_to(root) for path in _walk(root)]
 
 
 def sort_out(root: Path, files: Sequence[Path], named: str) -> Intake:

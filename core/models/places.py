@@ -36,6 +36,9 @@ class TensorPlace:
         return replace(self, shape=shape, begin=at, end=at + shape[0] * row)
 
 
+MAX_TENSORS: Final = 200_000
+"""In all shards together."""
+
 Places = dict[str, TensorPlace]
 
 
@@ -53,6 +56,8 @@ def gathered(headers: Iterable[tuple[Path, Header]]) -> Places:
                     f"tensor {name} is in both {found[name].shard} and {shard}.",
                     remedy="Export the checkpoint again, each tensor once.",
                 )
+            if len(found) == MAX_TENSORS:
+                raise BrokenCheckpoint(f"the shards hold more than {MAX_TENSORS} tensors.")
             found[name] = TensorPlace(shard, entry.dtype, entry.shape, entry.begin, entry.end)
     return found
 
