@@ -15,7 +15,7 @@ from core.pruning.plan import PROCESS_BYTES, Plan, Workload, least_plan, make_pl
 from core.pruning.workload import block_sizes, check_fit, probe_sequences, widest_inputs
 from core.spec import JobSpec
 
-REPORT_BYTES: Final = 1_500_000
+REPORT_BYTES: Final = 1_000_000
 """Of page, plots, tables and model card, as measured on the examples."""
 
 Device = Literal["cpu", "cuda"]

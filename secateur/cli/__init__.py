@@ -16,6 +16,7 @@ from secateur.cli import (
     demo,
     doctor,
     download,
+    estimate,
     gc,
     init,
     keys,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("prune")(prune.prune)
+app.command("estimate")(estimate.estimate)
 app.command("analyze")(analyze.analyze)
 app.command("submit")(submit.submit)
 app.command("list")(list_jobs.list_jobs)
