@@ -190,3 +190,13 @@ def _client(hub: str) -> httpx.Client:
         follow_redirects=False,
         trust_env=not local,
     )
+
+
+@contextmanager
+def opened_hub(model: HubModel, deadline: Deadline) -> Iterator[HubFiles]:
+    """The files of `model`, for as long as the block runs. Raises as `HubFiles`."""
+    files = HubFiles(model, deadline)
+    try:
+        yield files
+    finally:
+        files.close()
