@@ -6,6 +6,7 @@ SECATEUR_FUZZ=20000 .venv/bin/python -m pytest tests/fuzz
 import os
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 EXAMPLES = int(os.environ.get("SECATEUR_FUZZ", "60"))
@@ -16,3 +17,6 @@ FUZZ = settings(
     deadline=timedelta(seconds=20),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+PATIENCE = pytest.mark.timeout(300 + EXAMPLES)
+"""Of one test, in seconds: who asks for more examples has more time."""

@@ -25,7 +25,9 @@ from core.spec import parse_spec
 from tests.checkpoints import llada_config
 from tests.family_checkpoints import MAKERS, mmada_config, tiny
 from tests.fuzz.documents import ANYTHING, NUMBERS, as_json, changed, damaged, is_brief
-from tests.fuzz.settings import FUZZ
+from tests.fuzz.settings import FUZZ, PATIENCE
+
+pytestmark = PATIENCE
 
 FILE = save(
     {"a": torch.ones(2, 3), "b": torch.zeros(4, dtype=torch.uint8), "none": torch.zeros(0, 2)},
@@ -35,7 +37,7 @@ LENGTH = int.from_bytes(FILE[:8], "little")
 HEADER, DATA = json.loads(FILE[8 : 8 + LENGTH]), FILE[8 + LENGTH :]
 
 CONFIGS = [llada_config(layers=2), mmada_config(), *(config() for config, _ in MAKERS.values())]
-INDEX = {
+INDEX: dict[str, Any] = {
     "metadata": {"total_size": 100},
     "weight_map": {
         "a": "model-00001-of-00002.safetensors",

@@ -14,8 +14,10 @@ from api.ranges import parse_range
 from core.errors import InvalidSpec, NotAvailable
 from core.spec import JobSpec, parse_spec
 from tests.fuzz.documents import ANYTHING, as_json, changed, damaged
-from tests.fuzz.settings import FUZZ
+from tests.fuzz.settings import FUZZ, PATIENCE
 from tests.served import Served, served
+
+pytestmark = PATIENCE
 
 SPEC: dict[str, Any] = {
     "model": {"source": "example:kjv-dlm", "revision": "main"},
@@ -123,11 +125,17 @@ def test_no_cursor_is_the_servers_fault(server: Served, cursor: str, path: str) 
     answered(server.http.get(path, params={"after": cursor}))
 
 
+@pytest.fixture(scope="module")
+def cursor(server: Served) -> str:
+    """What the server gives out."""
+    for _ in range(3):
+        server.submit()
+    found: str = server.http.get("/v1/jobs", params={"limit": 1}).json()["next"]
+    return found
+
+
 @FUZZ
 @given(st.data())
-def test_a_real_cursor_that_was_changed(server: Served, data: st.DataObject) -> None:
-    for _ in range(3 - len(server.http.get("/v1/jobs").json()["data"])):
-        server.submit()
-    cursor = server.http.get("/v1/jobs", params={"limit": 1}).json()["next"]
+def test_a_real_cursor_that_was_changed(server: Served, cursor: str, data: st.DataObject) -> None:
     broken = data.draw(damaged(cursor.encode())).decode("latin-1")
     answered(server.http.get("/v1/jobs", params={"after": broken}))
