@@ -16,6 +16,7 @@ from api import (
     auth,
     catalog,
     dashboard,
+    estimates,
     events,
     health,
     jobs,
@@ -41,10 +42,13 @@ from api.waiting import Waiting
 from api.watcher import Watcher
 from core.destinations.allowed import Allowed as Destinations
 from core.errors import BadRequest
+from core.estimates.estimate import Machine
+from core.estimates.estimator import Estimator
 from core.jobs.database import Database
 from core.jobs.deliveries import DeliveryStore
 from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
+from core.jobs.rates import Rates
 from core.jobs.store import JobStore
 from core.jobs.webhook_secrets import SecretStore
 from core.jobs.webhooks import Webhooks
@@ -58,6 +62,7 @@ ROUTERS: Final = (
     jobs.router,
     events.router,
     artifacts.router,
+    estimates.router,
     catalog.router,
     workers.router,
     keys.router,
@@ -86,12 +91,15 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     url = _configured("SECATEUR_DATABASE_URL", settings.database_url)
     database = Database(url)
     store_url = _configured("SECATEUR_STORE_URL", settings.store_url)
+    job_store, store = JobStore(database), open_store(store_url)
+    allowed = Allowed(settings.model_roots, settings.source_buckets)
+    machine = Machine.configured(settings.device, settings.memory_budget)
     resources = Resources(
-        jobs=JobStore(database),
-        store=open_store(store_url),
+        jobs=job_store,
+        store=store,
         doorbell=Doorbell(_configured("SECATEUR_BROKER_URL", settings.broker_url)),
         clock=lambda: datetime.now(UTC),
-        allowed=Allowed(settings.model_roots, settings.source_buckets),
+        allowed=allowed,
         destinations=Destinations(settings.push_destinations, store_url),
         keys=KeyStore(database),
         quotas=settings.quotas,
@@ -102,6 +110,8 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
             Listeners(settings.webhook_allow),
             token_bytes,
         ),
+        estimator=Estimator(allowed, machine),
+        rates=Rates(job_store, store),
     )
 
     @asynccontextmanager

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from api.guards import MAX_BODY, too_large
 from api.problems import MalformedBody
+from core.strict_json import first_twice
 
 _REMEDY: Final = "Send one JSON object in UTF-8."
 
@@ -43,8 +44,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = first_twice(name for name, _ in pairs) or ""
         raise MalformedBody(f"the key {twice[:100]!r} appears twice.", remedy=_REMEDY)
     return data
 

@@ -15,9 +15,11 @@ from api.auth import actor_of, caller_of
 from api.doorbell import Doorbell
 from core.destinations.allowed import Allowed as Pushable
 from core.errors import InvalidSpec, JobNotFound
+from core.estimates.estimator import Estimator
 from core.jobs.audit import Actor
 from core.jobs.keys import KeyStore
 from core.jobs.origin import Origin
+from core.jobs.rates import Rates
 from core.jobs.store import JobStore
 from core.jobs.webhooks import Webhooks
 from core.limit_errors import OperatorOnly
@@ -46,6 +48,8 @@ class Resources:
     """Of tenants whose quota was not set over HTTP."""
     operator_tenant: str
     webhooks: Webhooks
+    estimator: Estimator
+    rates: Rates
 
 
 async def _resources(request: Request) -> Resources:

@@ -26,6 +26,7 @@ from api.dependencies import (
     Tenant,
     known_query_only,
 )
+from api.estimates import EXAMPLE, PROBLEMS, Estimates, checked_size, checked_spec, dry_answer
 from api.idempotency import IdempotencyKey
 from api.problems import (
     BodyTooLarge,
@@ -36,31 +37,23 @@ from api.problems import (
 )
 from api.waiting import Wait, WaitingRoom, etag_of, worth_telling
 from core import removal
-from core.destinations.allowed import permitted
 from core.errors import (
-    DestinationRefused,
     InvalidSpec,
     JobNotFound,
-    ModelNotFound,
-    NotAvailable,
     ScopeMissing,
-    SourceRefused,
     StoreError,
     StoreUnavailable,
     WrongState,
 )
+from core.estimates.views import Estimate
 from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from core.jobs.idempotency import Once, Posted, digest_of
 from core.jobs.states import State
 from core.jobs.views import Job, JobPage
-from core.limit_errors import QueueFull, RateLimited, StorageFull, TooManyFailures
+from core.limit_errors import JobTooLarge, QueueFull, RateLimited, StorageFull, TooManyFailures
 from core.recipes import Method
-from core.sources import model_source, text_source
-from core.spec import parse_spec
 from core.telemetry import fields
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
-from core.webhooks.allowed import permitted as may_be_told
-from core.webhooks.errors import WebhookRefused
 
 logger = logging.getLogger(__name__)
 
@@ -86,13 +79,13 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
     response_description="Accepted; `Location` is where to watch it.",
     responses={
         **openapi.example(202, openapi.JOB, headers=openapi.ACCEPTED_HEADERS),
+        200: {
+            "description": "With `dry_run=true`: what the job would take.",
+            "model": Estimate,
+            **openapi.example(200, EXAMPLE)[200],
+        },
         **documented(
-            InvalidSpec,
-            NotAvailable,
-            SourceRefused,
-            DestinationRefused,
-            WebhookRefused,
-            ModelNotFound,
+            *PROBLEMS,
             MalformedBody,
             BodyTooLarge,
             UnsupportedMediaType,
@@ -102,9 +95,9 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
             IdempotencyKeyInFlight,
             QueueFull,
             StorageFull,
+            JobTooLarge,
             RateLimited,
             TooManyFailures,
-            StoreUnavailable,
         ),
     },
     openapi_extra=openapi.SPEC_BODY,
@@ -125,24 +118,22 @@ def submit_job(
     background: BackgroundTasks,
     response: Response,
     key: IdempotencyKey,
-    dry_run: Annotated[bool, Query(description="not available in this version")] = False,
-) -> Job:
+    estimates: Estimates,
+    dry_run: Annotated[
+        bool, Query(description="answer 200 with what /v1/estimate says, and queue nothing")
+    ] = False,
+) -> Job | Response:
     """Accepts a `JobSpec` and queues it. Only `model` and `sparsity` are required.
 
     With an `Idempotency-Key` the request can be sent again, as often as its connection breaks, and
     makes one job: a repetition is answered with that job as it stands by then, and with
     `Idempotent-Replayed: true`.
     """
-    if dry_run:
-        raise NotAvailable("dry_run", remedy="Leave it out, and cancel the job if need be.")
-    spec = parse_spec(posted)
     # Refused now rather than by a worker later: names no example has, places not allowed.
-    model_source(spec.model.source, sources)
-    text_source(spec.calibration.source, sources)
-    if spec.output.push is not None:
-        permitted(spec.output.push, destinations)
-    if spec.webhook is not None:
-        may_be_told(spec.webhook.url, hooks.allowed)
+    spec = checked_spec(posted, sources, destinations, hooks.allowed)
+    if dry_run:
+        return dry_answer(estimates(spec))
+    checked_size(spec, jobs.quota(tenant, quotas), estimates)
     if key is None:
         posted_job = Posted(
             jobs.create(tenant, spec, now, origin, quotas=quotas, by=by), replayed=False

@@ -20,6 +20,7 @@ from core.errors import (
     CorruptObject,
     DataError,
     DestinationRefused,
+    HubUnavailable,
     InvalidSpec,
     KeyMissing,
     ModelError,
@@ -28,10 +29,12 @@ from core.errors import (
     ResourceError,
     ScopeMissing,
     SecateurError,
+    SourceError,
     SourceRefused,
     StoreError,
     StoreUnavailable,
 )
+from core.estimates.errors import EstimatesBusy, SourceTooSlow
 from core.idempotency_errors import IdempotencyKeyReused
 from core.limit_errors import LimitReached
 from core.telemetry import fields
@@ -117,6 +120,10 @@ STATUS: Final[Mapping[type[SecateurError], int]] = {
     ModelError: 422,
     DataError: 422,
     ResourceError: 507,
+    SourceError: 503,
+    HubUnavailable: 503,
+    SourceTooSlow: 504,
+    EstimatesBusy: 503,
     StoreError: 500,
     StoreUnavailable: 503,
     IdempotencyKeyReused: 422,

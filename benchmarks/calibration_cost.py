@@ -18,9 +18,10 @@ from core.calibration.noise import Noise, Trajectories, draw
 from core.calibration_spec import Calibration
 from core.examples import folder_of
 from core.models.checkpoint import Checkpoint
-from core.models.decoder import Decoder, build, load, tensor_shapes
+from core.models.decoder import Decoder, build, load
 from core.models.families import LLADA, Dimensions
 from core.models.intake import take_in
+from core.models.shapes import tensor_shapes
 from core.pruning.observe import observe
 from core.recipes import METHODS
 from core.spec import Sinks

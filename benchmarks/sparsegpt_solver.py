@@ -17,7 +17,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from core.pruning.patterns import KeepPerGroup, Pattern, Share
+from core.pruning.pattern_values import KeepPerGroup, Pattern, Share
 from core.pruning.sparsegpt import BLOCK, inverse_factor, solve
 from core.pruning.statistics import Hessian
 

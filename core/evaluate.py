@@ -7,7 +7,8 @@ import torch
 
 from core.calibration.prepare import Prepared
 from core.evaluation import speed
-from core.evaluation.nelbo import Judgement, NoisyTokens, Watch, draw, draws_of, judge
+from core.evaluation.draws import draws_of
+from core.evaluation.nelbo import Judgement, NoisyTokens, Watch, draw, judge
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder
 from core.models.families import Family

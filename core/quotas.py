@@ -32,6 +32,11 @@ class Quota(BaseModel):
     job_flops: Amount | None = Field(None, description="floating-point operations of one job")
     job_seconds: Amount | None = Field(None, description="predicted seconds of one job")
 
+    @property
+    def limits_size(self) -> bool:
+        """Whether an estimate is needed before a job can be accepted."""
+        return (self.job_bytes, self.job_flops, self.job_seconds) != (None, None, None)
+
 
 class Quotas(RootModel[dict[Annotated[str, Field(min_length=1, max_length=64)], Quota]]):
     """Quotas by tenant. A tenant's own row replaces the row `default`; neither adds to the other."""

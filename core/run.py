@@ -23,7 +23,7 @@ from core.outcome import Analysed, Outcome, analysis_report, write_folder, write
 from core.phases import Phases
 from core.progress import Forecast, Report
 from core.pruning.plan import Plan
-from core.pruning.probes import probe_sequences
+from core.pruning.workload import probe_sequences
 from core.recipes import METHODS
 from core.report.schema import AnalysisReport
 from core.spec import JobSpec

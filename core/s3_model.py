@@ -11,7 +11,7 @@ from typing import Final
 from core.crew import Watch
 from core.errors import BrokenCheckpoint, ModelNotFound, UnsafeModel
 from core.filling import Elsewhere, Filler, check_room
-from core.models.checkpoint import MAX_HEADER_BYTES
+from core.models.headers import LENGTH_BYTES, header_length
 from core.models.intake import (
     INDEX,
     MAX_FILES,
@@ -27,8 +27,6 @@ from core.store.keys import check_key
 MAX_AUXILIARY_BYTES: Final = 1 << 30
 """Of one file beside the weights. Tokenizers have some megabytes."""
 MAX_ALL_AUXILIARY_BYTES: Final = 4 << 30
-LENGTH_BYTES: Final = 8
-"""What a shard begins with: the length of its header."""
 
 
 def take_in(source: S3Source, folder: Path, watch: Watch, *, copies: int) -> Intake:
@@ -45,7 +43,7 @@ def take_in(source: S3Source, folder: Path, watch: Watch, *, copies: int) -> Int
         SourceError, SourceRefused: the store does not answer, or not to us.
     """
     objects = Objects(source, ModelNotFound)
-    listed = _list(objects)
+    listed = listed_files(objects)
     folder.mkdir()
     root = folder.resolve()
     _put_index(objects, listed, root)
@@ -62,7 +60,8 @@ def take_in(source: S3Source, folder: Path, watch: Watch, *, copies: int) -> Int
     return replace(intake, fill=filler)
 
 
-def _list(objects: Objects) -> dict[Path, Listed]:
+def listed_files(objects: Objects) -> dict[Path, Listed]:
+    """The model's files, whose names are plain. Raises ModelNotFound, UnsafeModel, SourceError."""
     source = objects.source
     folder = f"{source.key}/" if source.key else ""
     found: dict[Path, Listed] = {}
@@ -158,9 +157,4 @@ def _put_headers(filler: Filler, intake: Intake) -> None:
 
 def _header_length(intake: Intake, shard: Path) -> int:
     with (intake.folder / shard).open("rb") as stream:
-        length = int.from_bytes(stream.read(LENGTH_BYTES), "little")
-    if length > min(MAX_HEADER_BYTES, intake.size(shard) - LENGTH_BYTES):
-        raise BrokenCheckpoint(
-            f"{shard} announces a header of {length} bytes: it is no safetensors file, or damaged."
-        )
-    return length
+        return header_length(stream.read(LENGTH_BYTES), intake.size(shard), shard.as_posix())

@@ -22,13 +22,13 @@ from core.pruning.engine import Pruned, prune
 from core.pruning.observe import (
     Observation,
     Watched,
-    input_owners,
     measure_all_blocks,
     observe,
 )
 from core.pruning.plan import Plan, Workload, forward_flops, make_plan
 from core.pruning.statistics import Statistic, statistic_of
 from core.pruning.targets import Targets, make_targets
+from core.pruning.workload import widest_inputs
 from core.recipes import Recipe
 from core.sources import Allowed, ModelSource, Roots, model_source, text_source
 from core.spec import JobSpec, ModelRef, Sinks
@@ -152,7 +152,7 @@ def plan_run(
         positions=positions,
         evaluation_sequences=evaluation_sequences,
         probe_sequences=probe_sequences,
-        inputs=_widest_inputs(decoder),
+        inputs=widest_inputs(decoder.family, decoder.dimensions),
     )
     plan = make_plan(
         work,
@@ -164,18 +164,6 @@ def plan_run(
     ids = prepared.trajectories.noised[0, :1].expand(plan.group, -1)
     seconds = speed.forward_seconds(decoder, ids, perf_counter)
     return plan.timed(seconds / (plan.group * forward_flops(decoder.dimensions, positions)))
-
-
-def _widest_inputs(decoder: Decoder) -> tuple[tuple[int, int], ...]:
-    """(in, rows of the matrices that read it) for the inputs of the block with the largest Hessians."""
-    blocks = [
-        tuple(
-            (sharers[0].linear.in_features, sum(m.linear.out_features for m in sharers))
-            for sharers in input_owners(decoder.matrices(block)).values()
-        )
-        for block in range(len(decoder.blocks))
-    ]
-    return max(blocks, key=lambda inputs: sum(width**2 for width, _ in inputs))
 
 
 def watch_sinks(

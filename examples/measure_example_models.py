@@ -17,6 +17,7 @@ from export_example_models import DIMENSIONS
 from torch import Tensor, nn
 
 from core.calibration import text
+from core.calibration.builtin import HELD_OUT, read_builtin
 from core.evaluation.nelbo import Estimate
 from core.examples import SHIPPED
 from core.models.attention import watching
@@ -39,7 +40,7 @@ SAMPLES, TIMESTEPS = 64, 10
 def held_out(count: int) -> Tensor:
     """(count, context) windows of the held-out text, each with its start token."""
     tokenizer = text.load_tokenizer(SHIPPED / "kjv-dlm")
-    tokens = tokenizer.encode(text.read_builtin("plain-text", text.HELD_OUT))
+    tokens = tokenizer.encode(read_builtin("plain-text", HELD_OUT))
     return text.pack(tokens, tokenizer.start, count, DIMENSIONS.context, 0, "held-out text")
 
 

@@ -21,6 +21,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from core.errors import BadRequest
+from core.estimates.views import Estimate
 from core.jobs.presence import Worker
 from core.jobs.states import TERMINAL, State
 from core.jobs.views import Event, EventPage, Job, JobPage
@@ -93,6 +94,11 @@ class Client(WebhookCalls):
                 return self._parsed(Job, self._send("POST", "/v1/jobs", json=body, headers=headers))
             except PASSING as error:
                 patience.bear(error)
+
+    def estimate(self, spec: JobSpec | Mapping[str, Any]) -> Estimate:
+        """What a job of `spec` would take; nothing is queued. Raises what would keep it from running."""
+        body = spec.model_dump(mode="json") if isinstance(spec, JobSpec) else dict(spec)
+        return self._parsed(Estimate, self._send("POST", "/v1/estimate", json=body))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises JobNotFound."""

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import httpx
 
+import core.estimates.errors  # noqa: F401 - part of the tree only once it is loaded
 from core.errors import BadRequest, InvalidSpec, SecateurError, tree
 from core.jobs.views import Job
 from core.limit_errors import LimitReached

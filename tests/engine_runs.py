@@ -6,7 +6,7 @@ from core.calibration.noise import Trajectories
 from core.models.decoder import Decoder
 from core.pruning.engine import Pruned, prune
 from core.pruning.observe import Observation, Watched, measure_all_blocks, observe
-from core.pruning.patterns import Pattern
+from core.pruning.pattern_values import Pattern
 from core.pruning.statistics import Statistic, statistic_of
 from core.recipes import Recipe
 from core.spec import Sinks

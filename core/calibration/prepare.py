@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from core.calibration import text
+from core.calibration import builtin, text
 from core.calibration.documents import read_documents
 from core.calibration.noise import Noise, Trajectories, draw
 from core.calibration.recorded import from_recorded, weighted
@@ -87,7 +87,7 @@ def _from_builtin(asked: Asked, name: str) -> Prepared:
     tokenizer = text.load_tokenizer(asked.model_folder)
     rows = [
         text.pack(
-            tokenizer.encode(text.read_builtin(name, file)),
+            tokenizer.encode(builtin.read_builtin(name, file)),
             tokenizer.start,
             samples,
             length,
@@ -95,8 +95,8 @@ def _from_builtin(asked: Asked, name: str) -> Prepared:
             f"{calibration.source} ({file})",
         )
         for file, samples in (
-            (text.CALIBRATION, calibration.samples),
-            (text.HELD_OUT, asked.evaluation_samples),
+            (builtin.CALIBRATION, calibration.samples),
+            (builtin.HELD_OUT, asked.evaluation_samples),
         )
     ]
     trajectories = noised(rows[0], calibration, asked.family, asked.dimensions)

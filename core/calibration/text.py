@@ -8,11 +8,15 @@ import torch
 from tokenizers import Tokenizer
 from torch import Generator, Tensor
 
-from core.errors import ModelNotFound, TextNotFound, TextTooShort
+from core.errors import (
+    BrokenCheckpoint,
+    ModelNotFound,
+    SecateurError,
+    TextTooShort,
+)
 
-BUILTIN = Path(__file__).parent / "data"
-HELD_OUT = "heldout.txt"
-CALIBRATION = "calibration.txt"
+MAX_TOKENIZER_BYTES = 100_000_000
+"""Three times the largest that is published; the library needs several times a file's size."""
 
 READ_AHEAD = 8
 """Of a long text, this many times the tokens that are needed are read: windows are drawn from all
@@ -21,19 +25,6 @@ READ_AT_LEAST = 1 << 20
 """Tokens that are read in any case, so that a small run still draws from a varied text."""
 BATCH = 1 << 20
 """Characters of documents that are encoded together."""
-
-
-def builtin_names() -> list[str]:
-    return sorted(p.name for p in BUILTIN.iterdir() if p.is_dir())
-
-
-def read_builtin(name: str, file: str) -> list[str]:
-    """The documents of a shipped text; `file` is CALIBRATION or HELD_OUT."""
-    if name not in builtin_names():
-        raise TextNotFound(
-            f"no builtin text {name!r}.", remedy=f"There are: {', '.join(builtin_names())}."
-        )
-    return [(BUILTIN / name / file).read_text(encoding="utf-8")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +88,23 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
             f"{folder} has no tokenizer.json.",
             remedy="Give a token file (.safetensors with input_ids) as calibration.source.",
         )
+    if path.stat().st_size > MAX_TOKENIZER_BYTES:
+        raise BrokenCheckpoint(
+            f"tokenizer.json has {path.stat().st_size} bytes; {MAX_TOKENIZER_BYTES} are read.",
+            remedy="Give a token file (.safetensors with input_ids) as calibration.source.",
+        )
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - the library raises bare Exception
-        raise ModelNotFound(f"tokenizer.json is unreadable: {error}.") from None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    with_text = tokenizer.encode("a", add_special_tokens=True).ids
-    plain = tokenizer.encode("a", add_special_tokens=False).ids
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        with_text = tokenizer.encode("a", add_special_tokens=True).ids
+        plain = tokenizer.encode("a", add_special_tokens=False).ids
+    except BaseException as error:
+        # The library raises bare Exceptions, and where it panics what is not even one of these.
+        if isinstance(error, KeyboardInterrupt | SystemExit | SecateurError):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ModelNotFound(f"tokenizer.json is unreadable: {reason}.") from None
     start = with_text[: _first_index(with_text, plain)]
     return TextTokenizer(tokenizer, tuple(start))
 

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.calibration.noise import Trajectories
-from core.errors import BadTokenFile, TextNotFound
+from core.calibration.token_shapes import CLEAN, NOISED, token_shapes
+from core.errors import BadTokenFile, BrokenCheckpoint, TextNotFound
+from core.models.headers import Header, read_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +30,21 @@ def read_token_file(path: Path, vocabulary: int) -> TokenFile:
     """
     if not path.is_file():
         raise TextNotFound(f"{path} is not a file.", remedy="Check calibration.source.")
+    shapes = token_shapes(path.name, _header(path))
     try:
         tensors = load_file(path)
     except (SafetensorError, ValueError, KeyError) as error:
         raise BadTokenFile(f"{path.name} is not a valid safetensors file: {error}.") from None
-    if "input_ids" not in tensors or set(tensors) - {"input_ids", "noised_input_ids"}:
-        raise BadTokenFile(
-            f"{path.name} holds {', '.join(sorted(tensors)) or 'nothing'}.",
-            remedy="It must hold input_ids [N, L] and may hold noised_input_ids [N, T, L].",
-        )
-    clean, noised = tensors["input_ids"], tensors.get("noised_input_ids")
-    _check(path, "input_ids", clean, 2, vocabulary)
-    if noised is not None:
-        _check(path, "noised_input_ids", noised, 3, vocabulary)
-        if (noised.shape[0], noised.shape[2]) != tuple(clean.shape):
-            raise BadTokenFile(
-                f"{path.name}: noised_input_ids {list(noised.shape)} does not match input_ids {list(clean.shape)}."
-            )
-    return TokenFile(clean, noised)
+    for name in shapes:
+        _check_ids(path, name, tensors[name], vocabulary)
+    return TokenFile(tensors[CLEAN], tensors.get(NOISED))
+
+
+def _header(path: Path) -> Header:
+    try:
+        return read_header(path, path.name)
+    except BrokenCheckpoint as error:
+        raise BadTokenFile(error.message, remedy=error.remedy) from None
 
 
 def write_token_file(path: Path, trajectories: Trajectories) -> None:
@@ -60,15 +58,11 @@ def write_token_file(path: Path, trajectories: Trajectories) -> None:
     """
     if path.suffix != ".safetensors":
         raise BadTokenFile(f"{path.name}: a token file's name must end in .safetensors.")
-    tensors = {"input_ids": trajectories.clean, "noised_input_ids": trajectories.noised}
+    tensors = {CLEAN: trajectories.clean, NOISED: trajectories.noised}
     save_file({name: ids.contiguous() for name, ids in tensors.items()}, path)
 
 
-def _check(path: Path, name: str, ids: Tensor, axes: int, vocabulary: int) -> None:
-    if ids.dtype != torch.int64 or ids.ndim != axes or 0 in ids.shape:
-        raise BadTokenFile(
-            f"{path.name}: {name} must be int64 with {axes} non-empty axes, not {ids.dtype} {list(ids.shape)}."
-        )
+def _check_ids(path: Path, name: str, ids: Tensor, vocabulary: int) -> None:
     if int(ids.min()) < 0 or int(ids.max()) >= vocabulary:
         raise BadTokenFile(
             f"{path.name}: {name} has ids outside 0…{vocabulary - 1}, the model's vocabulary."

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from core.evaluation.draws import DRAWS
 from core.models.decoder import Decoder
 from core.models.families import Family
-
-DRAWS = 8
-"""Stratified timesteps per sample: fewer leave the bound noisier than what pruning changes."""
 
 HEAD_ELEMENTS = 1 << 24
 """Logits held at once (64 MiB in float32): large vocabularies go through in pieces."""
@@ -33,11 +31,6 @@ class NoisyTokens:
     rate: Tensor
     maskable: Tensor
     """(samples, draws) int64: positions that could be masked, over which the loss is averaged."""
-
-
-def draws_of(family: Family) -> int:
-    """Sequences that a model of this family is shown for each sample."""
-    return 1 if family.attention == "causal" else DRAWS
 
 
 def draw(clean: Tensor, family: Family, eps: float, seed: int) -> NoisyTokens:

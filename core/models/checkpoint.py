@@ -4,49 +4,22 @@ The output is a copy of each shard in which only the pruned matrices' bytes are 
 names, order, shapes, dtypes, metadata and shard map are the input's by construction.
 """
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from core.errors import BrokenCheckpoint
+from core.models.headers import read_header
 from core.models.intake import Intake
+from core.models.places import gathered, require
 from core.progress import Finished, keep_quiet
 
-MAX_HEADER_BYTES = 100_000_000
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-
-
-@dataclass(frozen=True, slots=True)
-class TensorPlace:
-    """Where one tensor's bytes lie."""
-
-    shard: Path
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
-    """Byte range within the shard file."""
-
-    def of_rows(self, rows: tuple[int, int] | None) -> "TensorPlace":
-        """Where some rows of the tensor lie, as a place of their own; all of them for None."""
-        if rows is None:
-            return self
-        begin, end = rows
-        if not 0 <= begin < end <= self.shape[0]:
-            raise ValueError(f"rows {begin}…{end} do not lie in {self}")
-        row = (self.end - self.begin) // self.shape[0]
-        at = self.begin + begin * row
-        shape = (end - begin, *self.shape[1:])
-        return replace(self, shape=shape, begin=at, end=at + shape[0] * row)
 
 
 class Checkpoint:
@@ -58,14 +31,10 @@ class Checkpoint:
 
     def __init__(self, intake: Intake) -> None:
         self.intake = intake
-        self.places: dict[str, TensorPlace] = {}
-        for shard in intake.weights:
-            for name, place in _read_header(intake.folder / shard, shard).items():
-                if name in self.places:
-                    raise BrokenCheckpoint(
-                        f"tensor {name} is in both {self.places[name].shard} and {shard}."
-                    )
-                self.places[name] = place
+        self.places = gathered(
+            (shard, read_header(intake.folder / shard, shard.as_posix()))
+            for shard in intake.weights
+        )
 
     def fetch(self, names: Iterable[str]) -> None:
         """Have the bytes of these tensors here, of a model that lies elsewhere. `read` does so too,
@@ -97,53 +66,7 @@ class Checkpoint:
     ) -> None:
         """Raise BrokenCheckpoint unless exactly the tensors in `shapes` are there, in those shapes;
         those in `tolerated` may be there too."""
-        missing = sorted(set(shapes) - set(self.places))
-        if missing:
-            raise BrokenCheckpoint(
-                f"{len(missing)} tensors are missing, the first is {missing[0]}.",
-                remedy="Download the checkpoint again, or compare its config.json.",
-            )
-        surplus = sorted(set(self.places) - set(shapes) - set(tolerated))
-        if surplus:
-            raise BrokenCheckpoint(
-                f"{len(surplus)} tensors do not belong to this family, the first is {surplus[0]}."
-            )
-        for name, shape in shapes.items():
-            place = self.places[name]
-            if place.shape != shape:
-                raise BrokenCheckpoint(
-                    f"{name} has shape {list(place.shape)}; config.json implies {list(shape)}."
-                )
-            if place.dtype not in DTYPES:
-                raise BrokenCheckpoint(
-                    f"{name} has dtype {place.dtype}; {', '.join(DTYPES)} can be pruned.",
-                    remedy="Quantised checkpoints must be converted back first.",
-                )
-
-
-def _read_header(path: Path, shard: Path) -> dict[str, TensorPlace]:
-    try:
-        with safe_open(path, framework="pt"):
-            pass  # validates offsets, overlaps and sizes before we trust the header
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > MAX_HEADER_BYTES:
-                raise BrokenCheckpoint(f"{shard}: header of {length} bytes.")
-            header: dict[str, Any] = json.loads(stream.read(length))
-    except (SafetensorError, ValueError) as error:
-        raise BrokenCheckpoint(f"{shard} is not a valid safetensors file: {error}.") from None
-    data = 8 + length
-    return {
-        name: TensorPlace(
-            shard,
-            entry["dtype"],
-            tuple(entry["shape"]),
-            data + entry["data_offsets"][0],
-            data + entry["data_offsets"][1],
-        )
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
+        require(self.places, shapes, tolerated)
 
 
 class CheckpointWriter:

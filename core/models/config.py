@@ -1,6 +1,5 @@
 """Reading config.json: our own parsing, nothing in it is ever executed or passed on unseen."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,13 @@ from typing import Any
 from core.errors import BrokenCheckpoint, ModelNotFound, UnsupportedModel
 from core.models import rope
 from core.models.config_experts import read_experts
-from core.models.config_values import Reader
+from core.models.config_values import Reader, listed, shown
 from core.models.families import Dimensions, Family, Role, family_of
+from core.strict_json import Bounds, NotStrictJson, parse_strictly
 
+CONFIG = "config.json"
 MAX_CONFIG_BYTES = 1_000_000
+_BOUNDS = Bounds(MAX_CONFIG_BYTES, values=100_000)
 
 
 def read_config(folder: Path) -> tuple[Family, Dimensions]:
@@ -22,17 +24,21 @@ def read_config(folder: Path) -> tuple[Family, Dimensions]:
         BrokenCheckpoint: it is not a JSON object, or a key has an impossible value.
         UnsupportedModel: an unknown family or a key that could change the numerics.
     """
-    path = folder / "config.json"
+    path = folder / CONFIG
     if not path.is_file():
         raise ModelNotFound(
             f"{folder} has no config.json.", remedy="Point at a folder in Hugging Face layout."
         )
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise BrokenCheckpoint(f"config.json is larger than {MAX_CONFIG_BYTES} bytes.")
+    with path.open("rb") as stream:
+        return parse_config(stream.read(MAX_CONFIG_BYTES + 1))
+
+
+def parse_config(data: bytes) -> tuple[Family, Dimensions]:
+    """Family and dimensions that a config.json of these bytes describes. Raises as `read_config`."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BrokenCheckpoint(f"config.json is not JSON: {error}.") from None
+        config = parse_strictly(data, _BOUNDS)
+    except NotStrictJson as error:
+        raise BrokenCheckpoint(f"config.json {error}.", remedy="Download it again.") from None
     if not isinstance(config, dict):
         raise BrokenCheckpoint("config.json is not a JSON object.")
     family = family_of(config)
@@ -46,14 +52,14 @@ def _check_keys(config: Mapping[str, Any], family: Family) -> None:
     unknown = sorted(set(config) - _known_keys(family))
     if unknown:
         raise UnsupportedModel(
-            f"config.json has keys that are unknown for family {family.name}: {', '.join(unknown)}.",
+            f"config.json has keys that are unknown for family {family.name}: {listed(unknown)}.",
             remedy="They could change the numerics, so they are not ignored; remove them if they do not.",
         )
     for key, accepted in family.required.items():
         value = config.get(key, accepted[0])
         if not any(value is a or (type(value) is type(a) and value == a) for a in accepted):
             raise UnsupportedModel(
-                f"config.json has {key} = {value!r}; family {family.name} runs with {accepted[0]!r}."
+                f"config.json has {key} = {shown(value)}; family {family.name} runs with {accepted[0]!r}."
             )
 
 
@@ -71,12 +77,12 @@ def _check_implied(config: Mapping[str, Any], family: Family, dimensions: Dimens
     for key, of in family.implied.items():
         if config.get(key) is not None and config[key] != of(dimensions):
             raise UnsupportedModel(
-                f"config.json has {key} = {config[key]!r}; family {family.name} runs with {of(dimensions)!r}."
+                f"config.json has {key} = {shown(config[key])}; family {family.name} runs with {shown(of(dimensions))}."
             )
     window = config.get(family.window) if family.window else None
     if window is not None and not (type(window) is int and window >= dimensions.context):
         raise UnsupportedModel(
-            f"config.json has {family.window} = {window!r}, less than the context of "
+            f"config.json has {family.window} = {shown(window)}, less than the context of "
             f"{dimensions.context}.",
             remedy=f"Attention windows are not run. Sequences within the window never meet it: lower {family.keys['context']} to it.",
         )

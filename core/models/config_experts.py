@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import BrokenCheckpoint
-from core.models.config_values import Reader
+from core.models.config_values import Reader, shown
 from core.models.families import ExpertLayout, Experts
+
+MOST_EXPERTS = 32_768
+"""Of all blocks together, each with three matrices: twice what the largest published model has."""
 
 
 def read_experts(config: Mapping[str, Any], layout: ExpertLayout, blocks: int) -> Experts:
@@ -30,6 +33,10 @@ def read_experts(config: Mapping[str, Any], layout: ExpertLayout, blocks: int) -
         scale=get.positive("scale") if "scale" in layout.keys else 1.0,
     )
     _check_groups(found)
+    if blocks * found.count > MOST_EXPERTS:
+        raise BrokenCheckpoint(
+            f"config.json: {blocks} blocks of {found.count} experts are more than {MOST_EXPERTS}."
+        )
     return found
 
 
@@ -46,7 +53,7 @@ def _dense(
         or any(type(f) is not int or f not in (0, 1) for f in listed)
     ):
         raise BrokenCheckpoint(
-            f"config.json: {layout.frequency} must list 0 or 1 for each of {blocks} blocks, not {listed!r}."
+            f"config.json: {layout.frequency} must list 0 or 1 for each of {blocks} blocks, not {shown(listed)}."
         )
     return frozenset(i for i, frequency in enumerate(listed) if not frequency)
 

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from core.errors import BrokenCheckpoint
 from core.models.architectures import empty, finish
-from core.models.checkpoint import Checkpoint, check_finite
+from core.models.checkpoint import DTYPES, Checkpoint, check_finite
 from core.models.config import read_config
 from core.models.families import Dimensions, Family, Role
-
-ROUTER = ".mlp.router."
-"""In the names of tensors that choose experts, which keep the dtype they are saved in."""
+from core.models.footprint import ROUTER, compute_dtype
+from core.models.shapes import tensor_shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +138,6 @@ class Decoder:
         return logits
 
 
-def tensor_shapes(family: Family, dimensions: Dimensions) -> dict[str, tuple[int, ...]]:
-    """Every tensor the checkpoint must hold → its shape, found by building the model without memory."""
-    parameters = dict(empty(family, dimensions).named_parameters())
-    shapes: dict[str, tuple[int, ...]] = {}
-    for ours, place in family.tensors(dimensions).items():
-        rows, *rest = parameters[ours].shape
-        begin = shapes.get(place.name, (0,))[0] if place.rows else 0
-        shapes[place.name] = (begin + rows, *rest)
-    return shapes
-
-
 def load(checkpoint: Checkpoint, device: torch.device, *, head: bool = True) -> Decoder:
     """The checkpoint's decoder on `device`, ready for evaluation; without its head, which is then
     not read, where that is not the embedding anyway and `head` is false.
@@ -164,7 +152,7 @@ def load(checkpoint: Checkpoint, device: torch.device, *, head: bool = True) -> 
     family, dimensions = read_config(checkpoint.intake.folder)
     checkpoint.require(tensor_shapes(family, dimensions), family.tolerated(dimensions))
     places = family.tensors(dimensions)
-    dtype = _compute_dtype(checkpoint, family, dimensions)
+    dtype = DTYPES[compute_dtype(checkpoint.places, family, dimensions)]
     if not head:
         places.pop(family.head[0], None)
     checkpoint.fetch(place.name for place in places.values())
@@ -197,27 +185,16 @@ def build(
     return Decoder(model, family, dimensions, stored or {})
 
 
-def _compute_dtype(checkpoint: Checkpoint, family: Family, dimensions: Dimensions) -> torch.dtype:
-    names = {
-        slot.place.name
-        for block in range(dimensions.blocks)
-        for slot in family.slots(dimensions, block)
-    }
-    names.add(family.others["model.embed_tokens.weight"])
-    if not dimensions.tied:
-        names.add(family.head[1])
-    found = {checkpoint.dtype(name) for name in names}
-    return found.pop() if len(found) == 1 else torch.float32
-
-
 def _check_tied_head(checkpoint: Checkpoint, family: Family, dimensions: Dimensions) -> None:
     """A head that is saved beside the embedding it is tied to must be the same tensor."""
     head, embedding = family.head[1], family.others["model.embed_tokens.weight"]
-    if (
-        dimensions.tied
-        and head in checkpoint.places
-        and not torch.equal(checkpoint.read(head), checkpoint.read(embedding))
-    ):
+    places = checkpoint.places
+    if not dimensions.tied or head not in places:
+        return
+    same = (
+        places[head].shape == places[embedding].shape
+    )  # of an empty head there is nothing to read
+    if not same or not torch.equal(checkpoint.read(head), checkpoint.read(embedding)):
         raise BrokenCheckpoint(
             f"config.json ties {head} to {embedding}, and the two differ.",
             remedy="Untie them in config.json if the head is its own.",

@@ -1,20 +1,25 @@
 """Which files of a model folder may be read. The folder is hostile until shown otherwise."""
 
 import hashlib
-import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from core.errors import BrokenCheckpoint, ModelNotFound, UnsafeModel
+from core.strict_json import Bounds, NotStrictJson, parse_strictly
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"})
 """Dense weights in formats that can carry code: never read, never copied."""
 
 SKIPPED_FOLDERS = frozenset({".git", ".cache", "__pycache__"})
 MAX_FILES = 10_000
-MAX_INDEX_BYTES = 50_000_000
+MAX_INDEX_BYTES = 16_000_000
+"""Of 100,000 tensors, 160 bytes each."""
+_INDEX_BOUNDS = Bounds(MAX_INDEX_BYTES, values=300_000)
+SHARD = re.compile(r"[\w][\w.=+@ -]{0,240}\.safetensors")
+"""Names of shards: plain ones, of no folder."""
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -68,13 +73,31 @@ def take_in(folder: Path) -> Intake:
     if not folder.is_dir():
         raise ModelNotFound(f"{folder} is not a folder.", remedy="Check model.source.")
     root = folder.resolve()
-    return sort_out(root, [path.relative_to(root) for path in _walk(root)], str(folder))
+    return sort_out(root, listing(root), str(folder))
+
+
+def listing(root: Path) -> list[Path]:
+    """Every file below `root`, which is resolved, relative to it and sorted. Raises UnsafeModel."""
+    return [path.relative_to(root) for path in _walk(root)]
 
 
 def sort_out(root: Path, files: Sequence[Path], named: str) -> Intake:
     """What each of `files`, sorted, is good for. They need not lie below `root` yet, except for the
     index of shards where there is one; `named` is for messages. Raises as `take_in`."""
-    shards = _shards(root, files)
+    index = None
+    if Path(INDEX) in files:
+        with (root / INDEX).open("rb") as stream:
+            index = stream.read(MAX_INDEX_BYTES + 1)
+    return Intake(root, *chosen(files, index, named))
+
+
+Chosen = tuple[tuple[Path, ...], tuple[Path, ...], tuple[Path, ...]]
+
+
+def chosen(files: Sequence[Path], index: bytes | None, named: str) -> Chosen:
+    """Weights, auxiliary files and what is left out, of `files`; `index` holds the bytes of the index
+    of shards where there is one. Raises as `take_in`."""
+    shards = frozenset({Path(SINGLE)}) if index is None else shards_of(index, files)
     weights = tuple(f for f in files if f in shards)
     pickles = [f for f in files if f.suffix in PICKLES]
     if not weights:
@@ -86,8 +109,7 @@ def sort_out(root: Path, files: Sequence[Path], named: str) -> Intake:
         raise ModelNotFound(f"{named} holds no .safetensors file.", remedy="Check model.source.")
     extra = [f for f in files if f.suffix == ".safetensors" and f not in weights]
     left_out = tuple(sorted(pickles + extra))
-    auxiliary = tuple(f for f in files if f not in weights and f not in left_out)
-    return Intake(root, weights, auxiliary, left_out)
+    return weights, tuple(f for f in files if f not in weights and f not in left_out), left_out
 
 
 def _walk(root: Path) -> list[Path]:
@@ -113,20 +135,24 @@ def _walk(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _shards(root: Path, files: Sequence[Path]) -> frozenset[Path]:
-    """The shards a loader of the original model would read: those the index names, or the one file."""
-    index = root / INDEX
-    if Path(INDEX) not in files:
-        return frozenset({Path(SINGLE)})
-    if index.stat().st_size > MAX_INDEX_BYTES:
-        raise BrokenCheckpoint(f"{INDEX} is larger than {MAX_INDEX_BYTES} bytes.")
+def shards_of(index: bytes, files: Sequence[Path]) -> frozenset[Path]:
+    """The shards a loader of the original model would read, since `index` names them.
+
+    Raises:
+        BrokenCheckpoint: it has no readable weight_map, or names a file that is not there.
+        UnsafeModel: it names what is no file of the folder.
+    """
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise BrokenCheckpoint(f"{INDEX} has no readable weight_map.") from None
-    odd = [n for n in names if not isinstance(n, str) or "/" in n or not n.endswith(".safetensors")]
+        document = parse_strictly(index, _INDEX_BOUNDS)
+    except NotStrictJson as error:
+        raise BrokenCheckpoint(f"{INDEX} {error}.", remedy="Download it again.") from None
+    weight_map = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise BrokenCheckpoint(f"{INDEX} has no readable weight_map.")
+    odd = [n for n in weight_map.values() if not isinstance(n, str) or not SHARD.fullmatch(n)]
     if odd:
-        raise UnsafeModel(f"{INDEX} names {odd[0]!r}, which is not a shard of this folder.")
+        raise UnsafeModel(f"{INDEX} names {odd[0]!r:.200}, which is not a shard of this folder.")
+    names = set(weight_map.values())
     missing = sorted(names - {f.as_posix() for f in files})
     if missing:
         raise BrokenCheckpoint(f"{INDEX} names {missing[0]}, which is not there.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import BrokenCheckpoint, UnsupportedModel
-from core.models.config_values import Reader
+from core.models.config_values import Reader, listed, shown
 from core.models.families import Llama3Rope
 
 DICTS = ("rope_scaling", "rope_parameters")
@@ -13,8 +13,8 @@ LLAMA3_KEYS = {
     "factor": "factor",
     "low_freq_factor": "low_freq_factor",
     "high_freq_factor": "high_freq_factor",
-    "original_context": "original_max_position_embeddings",
 }
+ORIGINAL_CONTEXT = "original_max_position_embeddings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +40,22 @@ def read_rope(config: Mapping[str, Any]) -> Rope:
         raise BrokenCheckpoint("config.json has both rope_scaling and rope_parameters.")
     (key, settings), = given.items()  # fmt: skip
     if not isinstance(settings, dict):
-        raise BrokenCheckpoint(f"config.json: {key} must be an object, not {settings!r}.")
+        raise BrokenCheckpoint(f"config.json: {key} must be an object, not {shown(settings)}.")
     kind = settings.get("rope_type", settings.get("type", "default"))
     if kind not in ("default", "llama3"):
         raise UnsupportedModel(
-            f"config.json has {key} of type {kind!r}.", remedy="`default` and `llama3` can be run."
+            f"config.json has {key} of type {shown(kind)}.",
+            remedy="`default` and `llama3` can be run.",
         )
-    scaled = LLAMA3_KEYS if kind == "llama3" else {}
-    known = {"rope_type", "type", "rope_theta", "partial_rotary_factor", *scaled.values()}
+    known = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
+    if kind == "llama3":
+        known |= {*LLAMA3_KEYS.values(), ORIGINAL_CONTEXT}
     unknown = sorted(set(settings) - known)
     if unknown:
-        raise UnsupportedModel(f"config.json: {key} has unknown settings: {', '.join(unknown)}.")
+        raise UnsupportedModel(f"config.json: {key} has unknown settings: {listed(unknown)}.")
     return Rope(
         _number(settings, "rope_theta", key) if "rope_theta" in settings else None,
-        _llama3(settings, key) if scaled else None,
+        _llama3(settings, key) if kind == "llama3" else None,
         _number(settings, "partial_rotary_factor", key)
         if "partial_rotary_factor" in settings
         else None,
@@ -66,7 +68,7 @@ def _llama3(settings: Mapping[str, Any], key: str) -> Llama3Rope:
         found["factor"],
         found["low_freq_factor"],
         found["high_freq_factor"],
-        int(found["original_context"]),
+        Reader(settings, {"context": ORIGINAL_CONTEXT}, {}, within=f"{key}.").whole("context"),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from core.errors import InvalidSpec
-from core.pruning.patterns import Exactly
+from core.pruning.pattern_values import Exactly
 
 MOST = 0.99
 """No rule empties a block."""

@@ -10,7 +10,8 @@ from torch import Tensor
 from core.models.decoder import Decoder, Matrix
 from core.pruning import sparsegpt
 from core.pruning.observe import Watch, Watched, input_owners, measure_block
-from core.pruning.patterns import Pattern, check_width, choose_by_row, choose_overall
+from core.pruning.pattern_values import Pattern, check_width
+from core.pruning.patterns import choose_by_row, choose_overall
 from core.pruning.scores import magnitude_score, wanda_score
 from core.pruning.statistics import (
     DiscountedNorms,

@@ -14,6 +14,11 @@ RUNTIME_BYTES = 128 << 20
 """What torch's kernels and the report's plots take beside their data, measured on the examples."""
 
 
+PROCESS_BYTES = {"cpu": 576 << 20, "cuda": 0}
+"""What a worker's process holds beside the model when its plan is made, for those who plan before
+there is a process. On CUDA only the device's memory counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """The shapes a plan is made from."""
@@ -66,25 +71,40 @@ def make_plan(
     Raises:
         OutOfMemory: even one sequence at a time does not fit; says what would.
     """
-    fixed = baseline_bytes + RUNTIME_BYTES + work.weight_bytes + _kept_bytes(work, recipe)
     wanted = max(1, GROUP_TOKENS[device] // work.positions)
     wanted = min(wanted, work.samples * work.timesteps)
-    least = fixed + _sequence_bytes(work, hold=False)
     for hold in (True, False) if recipe.norms_with_mass else (False,):
         # Held inputs wait for their discount, and that of transient sinks for whole samples.
         unit = work.timesteps if hold and recipe.sinks == "discount-transient" else 1
-        per_sequence = _sequence_bytes(work, hold=hold)
-        group = min(max(wanted, unit), (budget - fixed) // per_sequence) // unit * unit
+        fixed = _fixed_bytes(work, recipe, baseline_bytes)
+        room = (budget - fixed) // _sequence_bytes(work, hold=hold)
+        group = min(max(wanted, unit), room) // unit * unit
         if group >= 1:
-            forwards = _forwards(work, recipe, hold=hold)
-            solver = _solver_flops(work, recipe)
-            flops = forwards * forward_flops(work.dimensions, work.positions) + solver
-            peak = fixed + group * per_sequence
-            return Plan(group, hold, peak, flops, forwards, solver, least)
+            return _plan(work, recipe, baseline_bytes, group, hold=hold)
+    least = least_plan(work, recipe, baseline_bytes=baseline_bytes).peak_bytes
     raise OutOfMemory(
         f"the smallest plan needs {least / 1e9:.2f} GB; the budget is {budget / 1e9:.2f} GB.",
         remedy="Raise the memory budget, or lower calibration.samples or sequence_length.",
     )
+
+
+def least_plan(work: Workload, recipe: Recipe, *, baseline_bytes: int) -> Plan:
+    """The plan that takes the least memory: one sequence at a time, and nothing held."""
+    return _plan(work, recipe, baseline_bytes, 1, hold=False)
+
+
+def _plan(work: Workload, recipe: Recipe, baseline_bytes: int, group: int, *, hold: bool) -> Plan:
+    forwards, solver = _forwards(work, recipe, hold=hold), _solver_flops(work, recipe)
+    fixed = _fixed_bytes(work, recipe, baseline_bytes)
+    peak = fixed + group * _sequence_bytes(work, hold=hold)
+    least = fixed + _sequence_bytes(work, hold=False)
+    flops = forwards * forward_flops(work.dimensions, work.positions) + solver
+    return Plan(group, hold, peak, flops, forwards, solver, least)
+
+
+def _fixed_bytes(work: Workload, recipe: Recipe, baseline_bytes: int) -> int:
+    """What does not grow with the group."""
+    return baseline_bytes + RUNTIME_BYTES + work.weight_bytes + _kept_bytes(work, recipe)
 
 
 def forward_flops(dimensions: Dimensions, positions: int) -> float:

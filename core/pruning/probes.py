@@ -11,22 +11,13 @@ from torch import Tensor
 from core.models.decoder import Decoder, Matrix
 from core.pruning.engine import apply, by_magnitude, by_row
 from core.pruning.observe import Watch, Watched, measure_all_blocks, measure_block
-from core.pruning.patterns import Share
+from core.pruning.pattern_values import Share
 from core.pruning.scores import wanda_score
 from core.pruning.statistics import SquaredInput, Statistic
-
-PROBE_SAMPLES = 16
-"""Sequences a reconstruction is judged on: the ranking of blocks is stable long before that."""
+from core.pruning.workload import PROBE_SAMPLES
 
 TINY = 1e-30
 """Keeps the logarithm of nothing finite."""
-
-
-def probe_sequences(allocation: object, samples: int) -> int:
-    """Sequences through the whole model that the rule's measurement takes, each forward counted."""
-    if allocation == "owl":
-        return samples
-    return 2 * min(samples, PROBE_SAMPLES) if allocation == "sensitivity" else 0
 
 
 def everything(clean: Tensor) -> Watched:

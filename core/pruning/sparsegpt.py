@@ -12,15 +12,8 @@ import torch
 from torch import Tensor
 
 from core.errors import SingularHessian
-from core.pruning.patterns import (
-    Exactly,
-    KeepPerGroup,
-    Pattern,
-    Share,
-    lowest_overall,
-    lowest_per_column,
-    removed_by_rank,
-)
+from core.pruning.pattern_values import Exactly, KeepPerGroup, Pattern, Share
+from core.pruning.patterns import lowest_overall, lowest_per_column, removed_by_rank
 from core.pruning.statistics import Hessian
 
 BLOCK = 128

@@ -7,7 +7,7 @@ from torch import Tensor
 from core.models.decoder import Decoder
 from core.pruning import allocation, probes
 from core.pruning.observe import Watch
-from core.pruning.patterns import Pattern, check_width, pattern_of
+from core.pruning.pattern_values import Pattern, check_width, pattern_of
 from core.spec import JobSpec
 
 

@@ -18,6 +18,7 @@ from secateur.cli import (
     demo,
     doctor,
     download,
+    estimate,
     gc,
     init,
     keys,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("prune")(prune.prune)
+app.command("estimate")(estimate.estimate)
 app.command("analyze")(analyze.analyze)
 app.command("submit")(submit.submit)
 app.command("list")(list_jobs.list_jobs)

@@ -1,10 +1,13 @@
 """`secateur submit`: queue a job on a server, and if asked wait for it and judge what it found."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secateur.cli import _options as o
+
+if TYPE_CHECKING:
+    from core.estimates.views import Estimate
 
 
 def submit(
@@ -17,6 +20,9 @@ def submit(
     sequence_length: o.SequenceLength = None,
     seed: o.Seed = None,
     spec: o.SpecFile = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the job would take, and queue nothing.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Until the job has ended; fails as the job fails.")
     ] = False,
@@ -45,6 +51,8 @@ def submit(
     from secateur.cli._tell import tell
     from secateur.cli._waiting import conclude
 
+    if dry_run and wait:
+        raise BadRequest("--dry-run leaves nothing to wait for.", remedy="Leave --wait out.")
     if not wait and (fail_if or github or timeout is not None):
         raise BadRequest("--fail-if, --github and --timeout need --wait.", remedy="Add --wait.")
     conditions = [parse_condition(text) for text in fail_if or ()]
@@ -52,6 +60,9 @@ def submit(
     data = spec_data(typed, spec)
     check_measurable(conditions, data)
     with connect(url, key_file) as client:
+        if dry_run:
+            _show_dry(client.estimate(data), json=json)
+            return
         job = client.submit(data)
         if wait:
             note(f"{job.id} is queued")
@@ -63,3 +74,13 @@ def submit(
         else:
             result(job.id)
             note(f"Watch it with: secateur watch {job.id}")
+
+
+def _show_dry(found: "Estimate", *, json: bool) -> None:
+    from secateur.cli._output import show_json
+    from secateur.cli.estimate import show_estimate
+
+    if json:
+        show_json(found)
+    else:
+        show_estimate(found)

@@ -13,7 +13,7 @@ from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in
 from core.progress import ignore
-from core.pruning.patterns import KeepPerGroup, Pattern, Share
+from core.pruning.pattern_values import KeepPerGroup, Pattern, Share
 from core.recipes import METHODS, Method, Recipe, cells
 from core.report.schema import Report
 from core.run import execute

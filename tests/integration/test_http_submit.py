@@ -127,9 +127,7 @@ def test_sources_are_checked_before_a_worker_sees_them(server: Served, tmp_path:
     )
 
 
-def test_promises_this_version_cannot_keep_are_refused(server: Served) -> None:
-    dry = server.http.post("/v1/jobs?dry_run=true", json=server.spec())
-    refused(dry, 422, "not-available")
+def test_unknown_parameters_are_refused(server: Served) -> None:
     refused(server.http.post("/v1/jobs?draft=1", json=server.spec()), 422, "invalid-spec")
 
 

@@ -17,7 +17,7 @@ from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in
 from core.pruning.engine import Pruned
-from core.pruning.patterns import KeepPerGroup, Pattern, Share
+from core.pruning.pattern_values import KeepPerGroup, Pattern, Share
 from core.recipes import METHODS, Inputs, Method, Recipe, SinkUse, cells
 from tests import oracle
 from tests.checkpoints import MASK_ID, VOCABULARY, tiny_llada

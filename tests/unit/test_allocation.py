@@ -25,7 +25,7 @@ from core.pruning.allocation import (
     less_where_more,
 )
 from core.pruning.observe import measure_all_blocks
-from core.pruning.patterns import Exactly
+from core.pruning.pattern_values import Exactly
 from core.pruning.statistics import SquaredInput
 from core.pruning.targets import Targets, make_targets
 from core.spec import parse_spec

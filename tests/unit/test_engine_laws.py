@@ -14,7 +14,7 @@ from core.calibration.noise import Trajectories
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in
-from core.pruning.patterns import KeepPerGroup, Pattern, Share
+from core.pruning.pattern_values import KeepPerGroup, Pattern, Share
 from core.pruning.statistics import Statistic
 from core.recipes import METHODS, Recipe, cells
 from tests.checkpoints import MASK_ID

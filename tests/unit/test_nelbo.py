@@ -9,14 +9,13 @@ import torch
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
 
+from core.evaluation.draws import DRAWS, draws_of
 from core.evaluation.nelbo import (
-    DRAWS,
     Estimate,
     agreement,
     draw,
     draw_masks,
     draw_masks_in_blocks,
-    draws_of,
     judge,
 )
 from core.models.checkpoint import Checkpoint

@@ -10,11 +10,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from core.errors import InvalidSpec
+from core.pruning.pattern_values import Exactly, KeepPerGroup, Share, check_width
 from core.pruning.patterns import (
-    Exactly,
-    KeepPerGroup,
-    Share,
-    check_width,
     choose_by_row,
     choose_overall,
     lowest_per_column,

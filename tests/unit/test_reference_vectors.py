@@ -17,7 +17,7 @@ from core.models.checkpoint import Checkpoint
 from core.models.decoder import load
 from core.models.intake import take_in
 from core.pruning.engine import Pruned
-from core.pruning.patterns import pattern_of
+from core.pruning.pattern_values import pattern_of
 from core.pruning.statistics import DiscountedNorms, Hessian, SquaredInput
 from core.sinks.scores import soft_sink
 from core.spec import JobSpec, parse_spec

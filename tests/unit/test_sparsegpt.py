@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from core.errors import SingularHessian
 from core.pruning import sparsegpt
-from core.pruning.patterns import Exactly, KeepPerGroup, Pattern, Share
+from core.pruning.pattern_values import Exactly, KeepPerGroup, Pattern, Share
 from core.pruning.sparsegpt import inverse_factor, solve, without_inputs
 from core.pruning.statistics import Hessian
 from tests import oracle

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from core.calibration.builtin import read_builtin
 from core.calibration.documents import read_documents
-from core.calibration.text import load_tokenizer, pack, read_builtin
+from core.calibration.text import load_tokenizer, pack
 from core.calibration.token_file import read_token_file
 from core.errors import BadTokenFile, DataError, ModelNotFound, TextNotFound, TextTooShort
 from tests.checkpoints import VOCABULARY

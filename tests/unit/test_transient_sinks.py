@@ -11,7 +11,7 @@ from core.calibration.noise import Noise, Trajectories, draw
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in
-from core.pruning.patterns import Share
+from core.pruning.pattern_values import Share
 from core.recipes import METHODS, Score, SinkUse
 from core.sinks.scores import sink_set
 from tests.checkpoints import MASK_ID

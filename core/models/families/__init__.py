@@ -58,6 +58,6 @@ def family_of(config: Mapping[str, Any]) -> Family:
         f"{'/'.join(f.model_types)} ({'/'.join(f.architectures)})" for f in FAMILIES
     )
     raise UnsupportedModel(
-        f"config.json says model_type {found_type!r}, architectures {architectures!r}.",
+        f"config.json says model_type {found_type!r:.100}, architectures {architectures!r:.200}.",
         remedy=f"This version prunes: {accepted}.",
     )
