@@ -50,7 +50,7 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         store=open_store(store_url),
         doorbell=Doorbell(_configured("SECATEUR_BROKER_URL", settings.broker_url)),
         clock=lambda: datetime.now(UTC),
-        allowed=Allowed(settings.model_roots, settings.source_buckets),
+        allowed=Allowed(settings.model_roots, settings.source_buckets, settings.hub_models),
         destinations=Destinations(settings.push_destinations, store_url),
     )
 

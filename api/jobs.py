@@ -107,7 +107,7 @@ def submit_job(
         )
     spec = parse_spec(posted)
     # Refused now rather than by a worker later: names no example has, places not allowed.
-    model_source(spec.model.source, sources)
+    model_source(spec.model.source, sources, spec.model.revision)
     text_source(spec.calibration.source, sources)
     if spec.output.push is not None:
         permitted(spec.output.push, destinations)

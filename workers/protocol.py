@@ -32,6 +32,8 @@ class Request(_Message):
     memory_budget: int | None
     model_roots: tuple[Path, ...]
     source_buckets: tuple[str, ...] = ()
+    hub_models: tuple[str, ...] = ()
+    max_model_bytes: int | None = None
     push_destinations: tuple[str, ...] = ()
     hub_cache: Path | None = None
     store_patience: float = 0.0

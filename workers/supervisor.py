@@ -152,6 +152,8 @@ class Supervisor:
             memory_budget=settings.memory_budget,
             model_roots=settings.model_roots,
             source_buckets=settings.source_buckets,
+            hub_models=settings.hub_models,
+            max_model_bytes=settings.max_model_bytes,
             push_destinations=settings.push_destinations,
             hub_cache=settings.hub_cache,
             store_patience=settings.store_patience_seconds,
