@@ -1,9 +1,15 @@
-"""What supervisor and runner say to each other: one request in, JSON lines out."""
+"""What supervisor and runner say to each other: one request in, JSON lines out.
 
+A second line on the way in holds secrets. They are no part of the request, so that nothing which is
+shown, logged or handed to a run's entry can hold one.
+"""
+
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from core.progress import Phase
 from core.spec import JobSpec
@@ -40,6 +46,21 @@ class Request(_Message):
     """Seconds for which a store that is away is asked again when the result is there."""
     mlflow: Target | None = None
     """Where to log the result, once it is in the store."""
+
+
+_SECRETS: TypeAdapter[dict[str, SecretStr]] = TypeAdapter(dict[str, SecretStr])
+
+
+def written(request: Request, secrets: Mapping[str, SecretStr]) -> bytes:
+    """What a runner reads on its standard input."""
+    shown = {name: value.get_secret_value() for name, value in secrets.items()}
+    return b"\n".join((request.model_dump_json().encode(), json.dumps(shown).encode()))
+
+
+def understood(data: bytes) -> tuple[Request, dict[str, SecretStr]]:
+    """What `written` wrote; without a second line there are no secrets."""
+    request, _, secrets = data.partition(b"\n")
+    return Request.model_validate_json(request), _SECRETS.validate_json(secrets or b"{}")
 
 
 class Moved(_Message):

@@ -110,7 +110,7 @@ class Supervisor:
         return result, death
 
     def _run_once(self, claim: Claim, folder: Path) -> tuple[Result | None, str]:
-        child = Child(self._request(claim, folder))
+        child = Child(self._request(claim, folder), self.settings.runner_variables)
         try:
             watch = Watch(claim, child, self.jobs, self.settings, self.now, self.stopping)
             result = watch.until_end()
