@@ -124,7 +124,7 @@ class PartReader(io.RawIOBase):
     def _break(self, error: Again) -> None:
         self._drop()
         self._breaks += 1
-        if self._breaks >= self._line.patience.attempts:
+        if self._breaks > self._line.patience.attempts:
             raise SourceUnavailable(
                 f"{self._named}: stopped at byte {self._at} of {self._size}, again and again: {error}.",
                 remedy=ENDPOINT,

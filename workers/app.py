@@ -14,6 +14,7 @@ from celery.worker import state as worker_state
 from core.errors import BadRequest
 from core.jobs.migrate import migrate
 from core.jobs.store import JobStore
+from core.processes import hide_from_peers
 from core.settings import Settings
 from core.store.urls import open_store
 from workers import scratch, tasks
@@ -35,6 +36,8 @@ def main(settings: Settings) -> int:
         BadRequest: database, broker or store is not configured.
         StoreUnavailable: the database cannot be reached.
     """
+    # Its runners parse what strangers wrote, and this environment holds what theirs does not.
+    hide_from_peers()
     places = Places.of(settings)
     if not places.broker_url.startswith(("redis://", "rediss://")):
         raise BadRequest("SECATEUR_BROKER_URL must be a redis:// or rediss:// URL.")

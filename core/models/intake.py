@@ -12,6 +12,9 @@ from core.errors import BrokenCheckpoint, ModelNotFound, UnsafeModel
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"})
 """Dense weights in formats that can carry code: never read, never copied."""
 
+OTHER_FORMATS = frozenset({".gguf", ".ggml", ".onnx", ".onnx_data", ".ot", ".tflite"})
+"""Dense weights as other programs read them: not copied either, and never downloaded."""
+
 SKIPPED_FOLDERS = frozenset({".git", ".cache", "__pycache__"})
 MAX_FILES = 10_000
 MAX_INDEX_BYTES = 50_000_000
@@ -85,7 +88,8 @@ def sort_out(root: Path, files: Sequence[Path], named: str) -> Intake:
             )
         raise ModelNotFound(f"{named} holds no .safetensors file.", remedy="Check model.source.")
     extra = [f for f in files if f.suffix == ".safetensors" and f not in weights]
-    left_out = tuple(sorted(pickles + extra))
+    others = [f for f in files if f.suffix in OTHER_FORMATS]
+    left_out = tuple(sorted(pickles + extra + others))
     auxiliary = tuple(f for f in files if f not in weights and f not in left_out)
     return Intake(root, weights, auxiliary, left_out)
 

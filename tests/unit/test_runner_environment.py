@@ -1,6 +1,8 @@
 """Secrets on their way to a run: not in its environment, not in its request, and where clients look."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from core.spec import parse_spec
 from core.store.s3_credentials import RereadingSession
 from core.tracking.target import Target
 from tests.buckets import credentials
+from tests.faults.farm import clean_environment
 from workers.environment import SECRETS, open_to_a_run, secrets_of
 from workers.protocol import Request, understood, written
 
@@ -147,3 +150,12 @@ def test_the_environment_shows_them_for_a_moment(monkeypatch: pytest.MonkeyPatch
     assert os.environ["MLFLOW_TRACKING_USERNAME"] == "before"
     assert "MLFLOW_TRACKING_PASSWORD" not in os.environ
     assert os.environ.pop("SET_WITHIN") == "stays"
+
+
+def test_a_worker_hides_its_own_environment() -> None:
+    check = (
+        "import ctypes, sys; from core.processes import hide_from_peers as hide\n"
+        "dumpable = lambda: ctypes.CDLL(None).prctl(3)\n"
+        "before = dumpable(); hide(); sys.exit((before, dumpable()) != (1, 0))"
+    )
+    subprocess.run([sys.executable, "-c", check], env=clean_environment(), check=True)
