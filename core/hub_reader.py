@@ -60,7 +60,7 @@ class PartReader(io.RawIOBase):
         """Hear the end of the answer, after which its connection is good for another request."""
         if self._due == 0:
             with suppress(httpx.HTTPError):
-                if self._rest or next(self._pieces, b""):
+                if next(self._pieces, b""):
                     raise self._odd("sends more bytes than it announced")
 
     def close(self) -> None:

@@ -345,7 +345,7 @@ def _server(hub: ModelHub) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     # A reader that has seen enough hangs up.
-    server.handle_error = lambda *_: None  # type: ignore[method-assign, assignment]
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

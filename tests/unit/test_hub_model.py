@@ -39,10 +39,16 @@ def model_hub(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Iterator[Mod
         yield hub
 
 
-def take(folder: Path, source: HubSource = SOURCE, **more: object) -> Intake:
+def take(
+    folder: Path,
+    source: HubSource = SOURCE,
+    *,
+    copies: int = 1,
+    most: int | None = None,
+    kept: Path | None = None,
+) -> Intake:
     folder.mkdir(exist_ok=True)
-    options: dict[str, object] = {"copies": 1, **more}
-    return hub_model.take_in(source, folder, nobody, **options)  # type: ignore[arg-type]
+    return hub_model.take_in(source, folder, nobody, copies=copies, most=most, kept=kept)
 
 
 def read(intake: Intake) -> dict[str, bytes]:
@@ -133,9 +139,11 @@ class TestWhatIsRead:
 
 
 class TestRefusedBeforeAnythingLargeComes:
-    def refused(self, kind: type[SecateurError], folder: Path, **more: object) -> SecateurError:
+    def refused(
+        self, kind: type[SecateurError], folder: Path, copies: int = 1, most: int | None = None
+    ) -> SecateurError:
         with pytest.raises(kind) as caught:
-            take(folder, **more)
+            take(folder, copies=copies, most=most)
         assert type(caught.value) is kind
         return caught.value
 
