@@ -98,7 +98,7 @@ def checked_spec(
         InvalidSpec, NotAvailable, SourceRefused, DestinationRefused, WebhookRefused, ModelNotFound.
     """
     spec = parse_spec(posted)
-    model_source(spec.model.source, sources)
+    model_source(spec.model.source, sources, spec.model.revision)
     text_source(spec.calibration.source, sources)
     if spec.output.push is not None:
         permitted(spec.output.push, destinations)

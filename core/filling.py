@@ -4,16 +4,18 @@ Knows no protocol: whoever makes a `Filler` says how a range of a file is read.
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import RawIOBase
 from pathlib import Path
 from typing import Final
 
 from core.crew import Tell, Watch, work_off
 from core.errors import DataError, DiskFull, ModelError
+from core.kept import NOTHING_KEPT, Journal
 from core.spans import Span, cut, joined, minus, size
 
 PART: Final = 8 << 20
@@ -32,12 +34,24 @@ class Elsewhere:
     sizes: Mapping[Path, int]
     sha256: Mapping[Path, str]
     """Of those files for which the store knows it."""
+    git: Mapping[Path, str] = field(default_factory=dict, kw_only=True)
+    """The names that git gives the bytes of others: SHA-1 of length and content."""
     revision: str
     """Names their content without reading it."""
     open_part: OpenPart
     threads: int
     damaged: type[ModelError] | type[DataError]
     """What it is when a file's bytes are not those of its SHA-256."""
+
+    def differs(self, folder: Path, file: Path) -> str | None:
+        """How the bytes that lie there differ from what the store announces, if it says anything."""
+        for name, digest, known in (
+            ("SHA-256", _sha256, self.sha256),
+            ("git name", git_name, self.git),
+        ):
+            if file in known and (found := digest(folder / file)) != known[file]:
+                return f"the {name} {found}, not the {known[file]}"
+        return None
 
 
 class Filler:
@@ -47,15 +61,22 @@ class Filler:
     the disk is full a write fails with an error, while a store into a map kills the process.
     """
 
-    def __init__(self, folder: Path, elsewhere: Elsewhere, watch: Watch) -> None:
-        self._folder, self._far, self._watch = folder, elsewhere, watch
-        self._there: dict[Path, list[Span]] = {}
-        self._done, self._all = 0, sum(elsewhere.sizes.values())
+    def __init__(
+        self,
+        folder: Path,
+        elsewhere: Elsewhere,
+        watch: Watch,
+        journal: Journal = NOTHING_KEPT,
+    ) -> None:
+        """`journal` knows which ranges are there already, and learns of each that comes."""
+        self._folder, self._far, self._watch, self._journal = folder, elsewhere, watch, journal
+        self._there = {file: journal.there(file) for file in elsewhere.sizes}
+        self._done = sum(map(size, self._there.values()))
+        self._all = sum(elsewhere.sizes.values())
         for file, length in elsewhere.sizes.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            with (folder / file).open("xb") as made:
+            with (folder / file).open("ab") as made:
                 made.truncate(length)
-            self._there[file] = []
 
     def ensure(self, wanted: Iterable[tuple[Path, int, int]]) -> None:
         """Have these ranges (file, begin, end) in their files.
@@ -86,7 +107,11 @@ class Filler:
 
     def revision(self) -> str | None:
         """The store's word for the content, as long as not every byte of it is here."""
-        return None if all(map(self._is_whole, self._far.sizes)) else self._far.revision
+        return None if self.is_whole() else self._far.revision
+
+    def is_whole(self) -> bool:
+        """Whether every byte of every file is here."""
+        return all(map(self._is_whole, self._far.sizes))
 
     def _is_whole(self, file: Path) -> bool:
         return size(self._there[file]) == self._far.sizes[file]
@@ -104,22 +129,38 @@ class Filler:
                 at += count
                 if not tell(count):
                     return
+            if self._journal.keeps:
+                # First the bytes, then the word that they are there, whatever loses power between.
+                out.flush()
+                os.fdatasync(out.fileno())
+                self._journal.add(file, (part[1], end))
 
     def _tell(self, more: int) -> None:
         self._done += more
         self._watch(self._done, self._all)
 
     def _check(self, file: Path) -> None:
-        expected = self._far.sha256.get(file)
-        if expected is None:
-            return
-        with (self._folder / file).open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != expected:
+        wrong = self._far.differs(self._folder, file)
+        if wrong is not None:
+            self._journal.forget(file)
             raise self._far.damaged(
-                f"{file}: the bytes received have the SHA-256 {found}, not the {expected} stored with them.",
+                f"{file}: the bytes received have {wrong} stored with them.",
                 remedy="Run it again; if that fails too, the stored object is damaged: upload it anew.",
             )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def git_name(path: Path) -> str:
+    """The name that git gives the bytes of a file."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()
 
 
 def check_room(folder: Path, needed: int) -> None:

@@ -21,6 +21,7 @@ from huggingface_hub.utils.tqdm import tqdm
 
 from core.errors import DataError, HubUnavailable, SecateurError, TextNotFound
 from core.sources import HubDataset, is_plain
+from core.vault import hub_token
 
 MAX_FILE_BYTES = 4 << 30
 """Of one file; data sets are published in shards of some hundred megabytes."""
@@ -55,7 +56,7 @@ class Hub:
             TextNotFound: no such data set, revision or file, or none that may be read.
             HubUnavailable: the hub does not answer, or not as a hub does.
         """
-        api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+        api = HfApi(os.environ.get("HF_ENDPOINT") or None, token=hub_token())
         commit, names = _look_up(api, dataset)
         files = text_files(dataset, names)
         if self.kept is not None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 # Loaded before any fork: between fork and exec nothing may be loaded.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _HOME = Path(__file__).resolve().parents[1]
@@ -24,6 +25,16 @@ def die_with_parent(parent: int, how: signal.Signals = signal.SIGKILL) -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, how)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def hide_from_peers() -> None:
+    """Keep other processes of this user, if they are not root's, from this one's memory and environment.
+
+    A process that was started by another one may read its parent's `/proc/PID/environ` otherwise. It
+    holds for what is forked from here, and ends with `exec`.
+    """
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_DUMPABLE, 0)
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -19,12 +19,13 @@ from pydantic_settings import (
 )
 
 from core.destinations.allowed import check_places as check_destinations
+from core.hub_sources import check_hub
 from core.passwords import with_password
 from core.phase_limits import PhaseLimits
 from core.quotas import NO_QUOTAS, Quotas
 from core.retention import Retention
 from core.settings_sources import FilesSource
-from core.source_buckets import check_places, split_places
+from core.source_buckets import check_each, check_places, split_places
 from core.telemetry.logs import LogFormat
 from core.webhooks.allowed import check_entries
 from core.webhooks.schedule import RETRIES
@@ -48,11 +49,18 @@ def _check_addresses(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _check_hubs(places: tuple[str, ...]) -> tuple[str, ...]:
+    return check_each(places, check_hub)
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 Addresses = Annotated[Names, AfterValidator(_check_addresses)]
 Roots = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
 Buckets = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(split_places), AfterValidator(check_places)
+]
+Hubs = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(split_places), AfterValidator(_check_hubs)
 ]
 Destinations = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(split_places), AfterValidator(check_destinations)
@@ -110,6 +118,16 @@ class Settings(BaseSettings):
         " s3://bucket/prefix?endpoint=http://host:port&region=eu-central-1, with whitespace or commas"
         " between them; credentials from the AWS_* variables",
     )
+    hub_models: Hubs = Field(
+        (),
+        description="whose hf:// models may be read: hf://org, hf://org/name, or hf://* for all, with"
+        " whitespace or commas between them; credentials from HF_TOKEN, or the file HF_TOKEN_PATH names",
+    )
+    max_model_bytes: int = Field(
+        500_000_000_000,
+        ge=1,
+        description="bytes that the files of a model may have that is read from a hub or from S3",
+    )
     push_destinations: Destinations = Field(
         (),
         description="places below which jobs may push their results: hf://org, hf://org/name or"
@@ -144,7 +162,13 @@ class Settings(BaseSettings):
     )
     hub_cache: Path | None = Field(
         None,
-        description="folder that keeps downloaded data sets for later runs; unset, they go with the run",
+        description="folder that keeps downloaded data sets and models of the hub for later runs; unset,"
+        " they go with the run",
+    )
+    runner_variables: Names = Field(
+        (),
+        description="names, joined by ',', of further environment variables that the process of a run"
+        " gets; others than the usual ones are kept from it",
     )
     lease_seconds: float = Field(
         60.0, gt=0, description="a worker unheard of this long lost its job"

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from core.errors import NotAvailable, SourceRefused
 from core.examples import folder_of
+from core.hub_sources import DEFAULT_REVISION, SETTING, HubSource, hub_source, is_allowed
 
 Roots = tuple[Path, ...] | None
 
@@ -32,10 +33,12 @@ class Allowed:
     that the machine's own rights and credentials open."""
 
     roots: Roots = None
-    """Folders below which files may be read. None allows any path, and any bucket as well."""
+    """Folders below which files may be read. None allows any path, any bucket and any hub's model."""
     buckets: tuple[str, ...] = ()
     """Places such as s3://bucket/prefix?endpoint=…, below which objects may be read. They also say
     how their bucket is reached, which whoever names a source never can."""
+    hubs: tuple[str, ...] = ()
+    """Whose models may be read of a hub: hf://org, hf://org/name, or hf://* for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class HubDataset:
     path: str | None
 
 
-ModelSource = Path | S3Source
+ModelSource = Path | S3Source | HubSource
 TextSource = BuiltinText | LocalFile | HubDataset | S3Source
 
 
@@ -102,8 +105,8 @@ def local_path(source: str, roots: Roots) -> Path:
     return path
 
 
-def model_source(source: str, allowed: Allowed) -> ModelSource:
-    """Where a model is: a folder, or a bucket. Nothing is opened or asked for.
+def model_source(source: str, allowed: Allowed, revision: str = DEFAULT_REVISION) -> ModelSource:
+    """Where a model is: a folder, a bucket, or a hub. Nothing is opened or asked for.
 
     Raises:
         SourceRefused: outside of what is allowed.
@@ -116,7 +119,19 @@ def model_source(source: str, allowed: Allowed) -> ModelSource:
         return local_path(source, allowed.roots)
     if source.startswith("s3://"):
         return s3_source(source, allowed)
+    if source.startswith("hf://"):
+        return _hub_model(source, allowed, revision)
     raise NotAvailable(f"model source {source}")
+
+
+def _hub_model(source: str, allowed: Allowed, revision: str) -> HubSource:
+    found = hub_source(source, revision)
+    if allowed.roots is not None and not is_allowed(found, allowed.hubs):
+        raise SourceRefused(
+            f"hf://{found.name} is none of the hub's models that this server may read.",
+            remedy=f"Ask its operator to add it, or its organisation, to {SETTING}.",
+        )
+    return found
 
 
 def text_source(source: str, allowed: Allowed) -> TextSource:

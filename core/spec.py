@@ -40,10 +40,11 @@ Pattern = Annotated[str, AfterValidator(_known_pattern)]
 
 
 class ModelRef(Strict):
-    """Where the dense checkpoint is. Revisions apply to hub sources only."""
+    """Where the dense checkpoint is. Revisions apply to hub sources only, and may also be written
+    behind an @ there."""
 
     source: Annotated[str, known_scheme(MODEL_SCHEMES), Field(min_length=1, max_length=1024)]
-    revision: Annotated[str, Field(pattern=r"^[\w./-]{1,200}$")] = "main"
+    revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,200}$")] = "main"
 
 
 Allocation = Literal["uniform", "owl", "early-sparser", "sensitivity"]
@@ -255,8 +256,8 @@ def refuse_sources(model: ModelRef) -> None:
     """Raise NotAvailable for a model from where this version does not read."""
     _refuse(
         {
-            "model.revision of a folder": model.revision != "main",
-            "model source hf": model.source.startswith("hf://"),
+            "model.revision of a folder": model.revision != "main"
+            and not model.source.startswith("hf://"),
         }
     )
 

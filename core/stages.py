@@ -13,6 +13,7 @@ from core.calibration_spec import Calibration
 from core.crew import Watch
 from core.errors import InvalidSpec
 from core.evaluation import speed
+from core.hub_sources import HubSource
 from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.decoder import Decoder, load
 from core.models.intake import Intake, content_revision, take_in
@@ -45,6 +46,9 @@ class RunOptions:
     model_roots: Roots = None
     source_buckets: tuple[str, ...] = ()
     """Where models and texts may be read: see `core.sources.Allowed`."""
+    hub_models: tuple[str, ...] = ()
+    max_model_bytes: int | None = None
+    """Of a model that is downloaded; None sets no limit."""
     hub_cache: Path | None = None
     """Where downloads from a hub are kept; None keeps them no longer than the run."""
     replace: bool = False
@@ -99,9 +103,10 @@ def fetch(
     What has to be downloaded goes below `scratch`, where it must stay as long as the model is used;
     `watch` is told of its bytes. A model that is not `to_prune` comes without its head.
     """
-    allowed = Allowed(options.model_roots, options.source_buckets)
+    allowed = Allowed(options.model_roots, options.source_buckets, options.hub_models)
     wanted = text_source(calibration.source, allowed)
-    intake = _take_in(model_source(model.source, allowed), scratch, watch, copies=1 + to_prune)
+    found = model_source(model.source, allowed, model.revision)
+    intake = _take_in(found, options, scratch, watch, copies=1 + to_prune)
     with opened(wanted, Downloads(scratch, options.hub_cache, watch)) as text:
         checkpoint = Checkpoint(intake)
         if to_prune:
@@ -112,13 +117,21 @@ def fetch(
     return Loaded(checkpoint, decoder, content_revision(intake), prepared)
 
 
-def _take_in(source: ModelSource, scratch: Path, watch: Watch, *, copies: int) -> Intake:
+def _take_in(
+    source: ModelSource, options: RunOptions, scratch: Path, watch: Watch, *, copies: int
+) -> Intake:
     if isinstance(source, Path):
         return take_in(source)
+    most = options.max_model_bytes
+    if isinstance(source, HubSource):
+        from core import hub_model  # noqa: PLC0415 - as below
+
+        kept = options.hub_cache
+        return hub_model.take_in(source, scratch, watch, copies=copies, most=most, kept=kept)
     # boto3 takes a second to load, which nobody with a local folder need wait for.
     from core import s3_model  # noqa: PLC0415
 
-    return s3_model.take_in(source, scratch / "source", watch, copies=copies)
+    return s3_model.take_in(source, scratch / "source", watch, copies=copies, most=most)
 
 
 def _check_timesteps(recipe: Recipe, prepared: Prepared) -> None:

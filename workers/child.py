@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO, cast
 
@@ -13,8 +14,9 @@ from pydantic import ValidationError
 
 from core.processes import environment, python
 from core.telemetry import relayed
+from workers.environment import open_to_a_run, secrets_of
 from workers.memory import Held, held_by
-from workers.protocol import LINE, Request, Said
+from workers.protocol import LINE, Request, Said, written
 
 _KEPT_LINES = 40
 _CHUNK = 1 << 16
@@ -24,14 +26,15 @@ _LOOK_SECONDS = 0.05
 class Child:
     """A running `workers.runner` in a session of its own, so that all it starts can be killed."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, variables: Iterable[str] = ()) -> None:
+        """`variables` names what the runner gets of this process's environment beside the usual."""
         self._process = subprocess.Popen(  # its pipes live until `close`
             python("workers.runner"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env=_clean_environment(),
+            env=environment(open_to_a_run(os.environ, variables)),
         )
         self._open = selectors.DefaultSelector()
         self._rest: dict[IO[bytes], bytes] = {}
@@ -46,7 +49,7 @@ class Child:
             self._open.register(pipe, selectors.EVENT_READ)
             self._rest[pipe] = b""
         with suppress(BrokenPipeError):  # it died at once: its exit status tells
-            self._process.stdin.write(request.model_dump_json().encode())
+            self._process.stdin.write(written(request, secrets_of(os.environ)))
             self._process.stdin.close()
 
     @property
@@ -118,8 +121,3 @@ class Child:
             return [self._rest[pipe]] if self._rest[pipe] else []
         *lines, self._rest[pipe] = (self._rest[pipe] + data).split(b"\n")
         return lines
-
-
-def _clean_environment() -> dict[str, str]:
-    """Without our own settings: what a runner may know is in its request."""
-    return environment({k: v for k, v in os.environ.items() if not k.startswith("SECATEUR_")})

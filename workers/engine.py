@@ -16,6 +16,8 @@ def execute(request: Request, out: Path, report: Report, finished: Finished = ke
         memory_budget=request.memory_budget,
         model_roots=request.model_roots,
         source_buckets=request.source_buckets,
+        hub_models=request.hub_models,
+        max_model_bytes=request.max_model_bytes,
         hub_cache=request.hub_cache,
         finished=finished,
     )

@@ -1,9 +1,15 @@
-"""What supervisor and runner say to each other: one request in, JSON lines out."""
+"""What supervisor and runner say to each other: one request in, JSON lines out.
 
+A second line on the way in holds secrets. They are no part of the request, so that nothing which is
+shown, logged or handed to a run's entry can hold one.
+"""
+
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from core.progress import Forecast, Phase
 from core.spec import JobSpec
@@ -32,6 +38,8 @@ class Request(_Message):
     memory_budget: int | None
     model_roots: tuple[Path, ...]
     source_buckets: tuple[str, ...] = ()
+    hub_models: tuple[str, ...] = ()
+    max_model_bytes: int | None = None
     push_destinations: tuple[str, ...] = ()
     hub_cache: Path | None = None
     store_patience: float = 0.0
@@ -41,6 +49,21 @@ class Request(_Message):
     log_level: str = "INFO"
     traceparent: str | None = None
     """The trace that the run belongs to."""
+
+
+_SECRETS: TypeAdapter[dict[str, SecretStr]] = TypeAdapter(dict[str, SecretStr])
+
+
+def written(request: Request, secrets: Mapping[str, SecretStr]) -> bytes:
+    """What a runner reads on its standard input."""
+    shown = {name: value.get_secret_value() for name, value in secrets.items()}
+    return b"\n".join((request.model_dump_json().encode(), json.dumps(shown).encode()))
+
+
+def understood(data: bytes) -> tuple[Request, dict[str, SecretStr]]:
+    """What `written` wrote; without a second line there are no secrets."""
+    request, _, secrets = data.partition(b"\n")
+    return Request.model_validate_json(request), _SECRETS.validate_json(secrets or b"{}")
 
 
 class Moved(_Message):

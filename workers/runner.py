@@ -18,6 +18,7 @@ from typing import TextIO
 
 from pydantic import BaseModel
 
+from core import vault
 from core.errors import Cancelled, SecateurError
 from core.exhaustion import named_exhaustion
 from core.jobs.objects import objects_of
@@ -38,6 +39,7 @@ from workers.protocol import (
     Stopped,
     is_complete,
     out_of,
+    understood,
 )
 from workers.pushing import push_result
 from workers.tracking import track
@@ -53,10 +55,13 @@ def main() -> int:
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     lines = _take_stdout()
-    request = Request.model_validate_json(sys.stdin.buffer.read())
+    request, secrets = understood(sys.stdin.buffer.read())
+    vault.hold(secrets)
     die_with_parent(request.supervisor)
     be_taken_first()
     relayed.configure_sender(request.log_level)
+    # It tells of every request with its whole URL, and a signed one is as good as a key.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
     def tell(message: BaseModel) -> None:
         lines.write(message.model_dump_json() + "\n")

@@ -158,7 +158,8 @@ class Supervisor:
     def _run_once(self, claim: Claim, folder: Path, onlooker: Onlooker) -> Ending:
         kills = self.kernel.count()
         onlooker.begins()
-        child, result = Child(self._request(claim, folder, onlooker.traceparent)), None
+        request, result = self._request(claim, folder, onlooker.traceparent), None
+        child = Child(request, self.settings.runner_variables)
         try:
             watch = Watch(claim, child, self.jobs, self.settings, self.now, self.stopping)
             result = watch.until_end(onlooker.heard)
@@ -214,6 +215,8 @@ class Supervisor:
             memory_budget=_least(settings.memory_budget, claim.memory_budget),
             model_roots=settings.model_roots,
             source_buckets=settings.source_buckets,
+            hub_models=settings.hub_models,
+            max_model_bytes=settings.max_model_bytes,
             push_destinations=settings.push_destinations,
             hub_cache=settings.hub_cache,
             store_patience=settings.store_patience_seconds,

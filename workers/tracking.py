@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from core import vault
 from core.errors import SecateurError
 from core.progress import Progress, Report
 from core.settings import Settings
@@ -44,7 +45,9 @@ def track(request: Request, out: Path, report: Report, tell: Callable[[BaseModel
     from core.tracking.mlflow_run import log_result  # noqa: PLC0415
 
     try:
-        logged = log_result(Result.open(out), request.mlflow, request.job_id)
+        # MLflow, and what it uploads with, read their credentials nowhere else. The model was parsed.
+        with vault.shown():
+            logged = log_result(Result.open(out), request.mlflow, request.job_id)
     except SecateurError as error:
         tell(Remark(level="warning", message=f"not logged to MLflow: {error}"))
     except Exception as error:  # noqa: BLE001 - whatever it is, the result is in the store

@@ -19,6 +19,7 @@ from core.destinations.hub_errors import named_errors, status_of
 from core.destinations.outgoing import Outgoing, Pushed, Tell, meter
 from core.destinations.places import HubModel
 from core.errors import PushError, PushRefused
+from core.vault import hub_token
 
 SILENCE_SECONDS: Final = 60.0
 """Without a byte in either direction, after which a transfer is given up and tried again."""
@@ -47,7 +48,7 @@ class Push:
         """
         disable_progress_bars()
         get_session().timeout = SILENCE_SECONDS
-        api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+        api = HfApi(os.environ.get("HF_ENDPOINT") or None, token=hub_token())
         with named_errors(str(self.place)):
             self._prepare(api)
             return self._commit(api, files, tell)

@@ -13,6 +13,9 @@ from core.strict_json import Bounds, NotStrictJson, parse_strictly
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"})
 """Dense weights in formats that can carry code: never read, never copied."""
 
+OTHER_FORMATS = frozenset({".gguf", ".ggml", ".onnx", ".onnx_data", ".ot", ".tflite"})
+"""Dense weights as other programs read them: not copied either, and never downloaded."""
+
 SKIPPED_FOLDERS = frozenset({".git", ".cache", "__pycache__"})
 MAX_FILES = 10_000
 MAX_INDEX_BYTES = 16_000_000
@@ -108,7 +111,8 @@ def chosen(files: Sequence[Path], index: bytes | None, named: str) -> Chosen:
             )
         raise ModelNotFound(f"{named} holds no .safetensors file.", remedy="Check model.source.")
     extra = [f for f in files if f.suffix == ".safetensors" and f not in weights]
-    left_out = tuple(sorted(pickles + extra))
+    others = [f for f in files if f.suffix in OTHER_FORMATS]
+    left_out = tuple(sorted(pickles + extra + others))
     return weights, tuple(f for f in files if f not in weights and f not in left_out), left_out
 
 

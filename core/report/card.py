@@ -62,7 +62,7 @@ def _front_matter(report: Report) -> str:
     tags = ["pruned", "sparse", "secateur", str(report.job.get("method", ""))]
     if report.model.attention != "causal":
         tags.append("diffusion-language-model")
-    base = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)", report.model.source)
+    base = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(@[\w./-]+)?/?", report.model.source)
     origin = [f"base_model: {json.dumps(base[1])}"] if base else []
     listed = [f"- {json.dumps(tag)}" for tag in tags]
     return "\n".join(["---", *origin, "pipeline_tag: text-generation", "tags:", *listed, "---"])

@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from botocore.credentials import RefreshableCredentials
+from botocore.credentials import ContainerProvider, EnvProvider, RefreshableCredentials
 from botocore.exceptions import CredentialRetrievalError
 from botocore.session import Session
+
+from core import vault
 
 REREAD_SECONDS = 10.0
 _TOLERATED_SECONDS: Final = 60  # of a file that is just being written, before it is an error
@@ -22,6 +24,14 @@ class RereadingSession(Session):  # type: ignore[misc] # botocore has no types
     def __init__(self) -> None:
         super().__init__()
         self._reread: RefreshableCredentials | None = None
+        if not vault.is_empty():
+            self._ask_the_vault()
+
+    def _ask_the_vault(self) -> None:
+        """Look for the variables that botocore looks for in the environment in the vault as well."""
+        known, resolver = vault.variables(), self.get_component("credential_provider")
+        for provider in (EnvProvider(environ=known), ContainerProvider(environ=known)):
+            resolver.insert_before(provider.METHOD, provider)
 
     def get_credentials(self) -> Any:
         found = super().get_credentials()

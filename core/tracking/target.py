@@ -1,7 +1,7 @@
 """Which tracker is told of results, and what it is given. Free of MLflow."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from core.errors import BadRequest
@@ -11,7 +11,8 @@ from core.errors import BadRequest
 class Target:
     """Where to log, and what beside numbers and report."""
 
-    uri: str
+    uri: str = field(repr=False)
+    """May hold a password."""
     experiment: str
     register: str | None = None
     """Name of the registered model that gets a version."""

@@ -76,6 +76,7 @@ def run_options(
         if memory_budget is None
         else byte_count(memory_budget),
         source_buckets=settings.source_buckets,
+        max_model_bytes=settings.max_model_bytes,
         hub_cache=settings.hub_cache,
         replace=force,
     )

@@ -232,6 +232,7 @@ def test_what_jobs_may_reach_is_told_to_api_and_workers_alike(
 ) -> None:
     told = {
         "SECATEUR_SOURCE_BUCKETS": "s3://models/public?endpoint=http://10.0.0.7:9000 s3://texts",
+        "SECATEUR_HUB_MODELS": "hf://GSAI-ML hf://org/name",
         "SECATEUR_PUSH_DESTINATIONS": "hf://org s3://published?region=eu-central-1",
         "SECATEUR_RETENTION": '{"default": {"ttl_days": 90, "keep_last": 5}}',
     }
@@ -241,6 +242,7 @@ def test_what_jobs_may_reach_is_told_to_api_and_workers_alike(
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
+    assert settings.hub_models == ("hf://GSAI-ML", "hf://org/name")
     assert settings.push_destinations == ("hf://org", "s3://published?region=eu-central-1")
     assert settings.retention.rule_for("anybody").keep_last == 5
 

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from core import vault
 from core.errors import OutOfMemory
 from core.progress import PHASES, Finished, Forecast, Progress, Report, keep_quiet
 from core.store import manifest
 from workers.protocol import Request
+
+SECRET = "s3cr3t"
+"""What the secrets of a worker that this runner belongs to begin with."""
 
 
 def work(request: Request, out: Path, report: Report, finished: Finished = keep_quiet) -> None:
@@ -118,6 +122,17 @@ def _env(_: Request) -> None:
         raise OutOfMemory(f"the runner was told {left}")
 
 
+def _secrets(_: Request) -> None:
+    """Looks for what the worker's environment says with SECRET in it; only the vault has it."""
+    shown = Path("/proc/self/environ").read_bytes() + repr(dict(os.environ)).encode()
+    if SECRET.encode() in shown:
+        raise OutOfMemory(f"the runner was shown {SECRET}")
+    if vault.secret("AWS_SECRET_ACCESS_KEY") != f"{SECRET}-AWS_SECRET_ACCESS_KEY":
+        raise OutOfMemory("the vault is empty")
+    if SECRET in repr(vars(vault)):
+        raise OutOfMemory("the vault shows what it holds")
+
+
 FATES: dict[str, Callable[[Request], None]] = {
     "none": _none,
     "killed-once": _killed_once,
@@ -131,4 +146,5 @@ FATES: dict[str, Callable[[Request], None]] = {
     "noisy": _noisy,
     "deaf": _deaf,
     "env": _env,
+    "secrets": _secrets,
 }

@@ -99,7 +99,6 @@ def test_missing_fields_are_all_named(server: Served) -> None:
     [
         ({"pattern": "structured:ffn"}, "structured:ffn"),
         ({"output": {"packed": True}}, "packed"),
-        ({"model": {"source": "hf://org/name"}}, "hf"),
     ],
 )
 def test_what_this_version_lacks_is_refused_by_name(

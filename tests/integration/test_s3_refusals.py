@@ -65,7 +65,7 @@ class Refused:
 
 def test_what_is_not_there(bucket: S3Options, refused: Refused, tiny_model: Path) -> None:
     error = refused(ModelNotFound, f"s3://{bucket.bucket}/nothing")
-    assert "holds no object" in error.message
+    assert "holds no file" in error.message
     put(bucket, "file", b"x")
     refused(ModelNotFound, f"s3://{bucket.bucket}/file")
     source = put_folder(bucket, "model", tiny_model)
@@ -166,12 +166,12 @@ def test_numbers_and_sizes_have_limits(
 ) -> None:
     source = put_folder(bucket, "model", tiny_model)
     put(bucket, "model/.git/x", b"x")
-    monkeypatch.setattr("core.s3_model.MAX_FILES", 3)
-    assert "more than 3 objects" in refused(UnsafeModel, source).message
-    monkeypatch.setattr("core.s3_model.MAX_FILES", 4)
+    monkeypatch.setattr("core.listing.MAX_FILES", 3)
+    assert "more than 3 files" in refused(UnsafeModel, source).message
+    monkeypatch.setattr("core.listing.MAX_FILES", 4)
     for limit in ("MAX_AUXILIARY_BYTES", "MAX_ALL_AUXILIARY_BYTES"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"core.s3_model.{limit}", 1500)
+            patch.setattr(f"core.listing.{limit}", 1500)
             assert "is no weights" in refused(BrokenCheckpoint, source).message
     assert refused.shards_asked() == []
 

@@ -13,7 +13,7 @@ from core.estimates.facts import ModelFacts, read_facts
 from core.estimates.files import Deadline, LocalFiles
 from core.estimates.hub_files import HubModel, opened_hub
 from tests.family_checkpoints import tiny
-from tests.model_hub import COMMIT, Fault, ModelHub, serving
+from tests.header_hub import COMMIT, Fault, ModelHub, serving
 
 MODEL = HubModel("org/name", "main")
 

@@ -147,6 +147,7 @@ class TestCard:
         ("source", "base"),
         [
             ("hf://GSAI-ML/LLaDA-8B-Base", "GSAI-ML/LLaDA-8B-Base"),
+            ("hf://org/name@refs/pr/1/", "org/name"),
             ("example:verse", None),
             ('hf://a/b"\n---\nlicense: mit', None),
             ("file:///models/x", None),

@@ -105,7 +105,7 @@ def test_other_schemes_are_as_they_were(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound):
         model_source("example:nothing", SERVER)
     with pytest.raises(NotAvailable):
-        model_source("hf://a/b", SERVER)
+        model_source("ftp://a/b", SERVER)
 
 
 class TestSettings:

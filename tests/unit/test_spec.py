@@ -66,7 +66,6 @@ def test_each_offence_is_named(change: dict[str, Any], field: str) -> None:
     ("change", "what"),
     [
         ({"pattern": "structured:ffn"}, "pattern structured:ffn"),
-        ({"model": {"source": "hf://org/model"}}, "model source hf"),
         ({"model": {"source": "example:x", "revision": "v2"}}, "revision"),
         ({"output": {"dtype": "float16"}}, "dtype float16"),
         ({"output": {"packed": True}}, "packed"),
