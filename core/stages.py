@@ -17,10 +17,14 @@ from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.decoder import Decoder, load
 from core.models.intake import Intake, content_revision, take_in
 from core.phases import Phases
+from core.points import NO_POINTS, Points
 from core.progress import Finished, keep_quiet
-from core.pruning.engine import Pruned, prune
+from core.pruning.engine import NONE_FINISHED, Pruned, prune
+from core.pruning.engine import Finished as FinishedBlocks
 from core.pruning.observe import (
+    FROM_THE_START,
     Observation,
+    Passage,
     Watched,
     input_owners,
     measure_all_blocks,
@@ -51,6 +55,8 @@ class RunOptions:
     """Whether an existing output folder gives way once the new one is complete."""
     finished: Finished = keep_quiet
     """Told of each shard that is final while the run goes on; the folder's name changes later."""
+    points: Points = NO_POINTS
+    """Where a run keeps what it has finished, and finds what one before it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,12 @@ def _widest_inputs(decoder: Decoder) -> tuple[tuple[int, int], ...]:
 
 
 def watch_sinks(
-    loaded: Loaded, sinks: Sinks, recipe: Recipe, plan: Plan, phases: Phases
+    loaded: Loaded,
+    sinks: Sinks,
+    recipe: Recipe,
+    plan: Plan,
+    phases: Phases,
+    passage: Passage = FROM_THE_START,
 ) -> Observation:
     """Attention mass on every timestep; with it the recipe's statistics, where the plan holds inputs."""
     return observe(
@@ -189,11 +200,18 @@ def watch_sinks(
         held_for=recipe if plan.hold_inputs else None,
         group=plan.group,
         watch=phases.step,
+        passage=passage,
     )
 
 
 def measure(
-    loaded: Loaded, spec: JobSpec, recipe: Recipe, plan: Plan, seen: Observation, phases: Phases
+    loaded: Loaded,
+    spec: JobSpec,
+    recipe: Recipe,
+    plan: Plan,
+    seen: Observation,
+    phases: Phases,
+    passage: Passage = FROM_THE_START,
 ) -> tuple[Mapping[str, Statistic], Watched | None]:
     """Statistics of all blocks, where they are taken at once; else what goes from block to block."""
     if recipe.score == "magnitude":
@@ -204,7 +222,9 @@ def measure(
     if not recipe.all_blocks_at_once:
         return {}, watched
     kind = statistic_of(recipe)
-    found = measure_all_blocks(loaded.decoder, watched, kind, group=plan.group, watch=phases.step)
+    found = measure_all_blocks(
+        loaded.decoder, watched, kind, group=plan.group, watch=phases.step, passage=passage
+    )
     return found, None
 
 
@@ -224,6 +244,7 @@ def prune_into(
     statistics: tuple[Mapping[str, Statistic], Watched | None],
     finished: Finished,
     phases: Phases,
+    blocks: FinishedBlocks = NONE_FINISHED,
 ) -> Removed:
     """Prune the model in memory, and write the pruned checkpoint to the new `folder`."""
     folder.mkdir()
@@ -248,5 +269,6 @@ def prune_into(
         group=plan.group,
         keep=keep,
         watch=phases.step,
+        finished=blocks,
     )
     return removed

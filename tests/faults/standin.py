@@ -10,12 +10,19 @@ from pathlib import Path
 from random import Random
 
 from core.errors import OutOfMemory
+from core.points import NO_POINTS, Points
 from core.progress import PHASES, Finished, Progress, Report, keep_quiet
 from core.store import manifest
 from workers.protocol import Request
 
 
-def work(request: Request, out: Path, report: Report, finished: Finished = keep_quiet) -> None:
+def work(
+    request: Request,
+    out: Path,
+    report: Report,
+    finished: Finished = keep_quiet,
+    points: Points = NO_POINTS,
+) -> None:
     """The runner's entry. `seconds`: how long; `fate`: what happens half-way.
 
     `bytes`: how many the one shard has, which is finished before the time begins to pass.
