@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import ArtifactNotFound, StoreError
+from core.errors import ArtifactNotFound, DiskFull, StoreError
 from core.jobs.objects import FOLDER, RESUME, resume_of
 from core.points import Saved, difference
 from core.store.base import ObjectStore
@@ -63,33 +63,41 @@ class Finder:
     epoch: int
     complain: Callable[[str], None]
 
-    def furthest(self, run: Mapping[str, str]) -> Index | None:
-        """Of the indexes of this very run the longest, of equals the newest.
+    def furthest(
+        self, run: Mapping[str, str], folder: Path, look: Callable[[int, int], None]
+    ) -> tuple[list[Entry], list[Saved]]:
+        """The longest row of intact points that some run has left, and where they are in `folder`.
 
-        The newest alone would not do: a run on another machine, which could use nothing, may have
-        come in between.
+        That need not be the newest run's: another machine, which could use nothing, may have begun
+        anew meanwhile. Nor the one with most points: these may be damaged, and a later run, which saw
+        that, may have come further than what is left of them.
         """
         found = list(self._indexes())
         ours = [index for index in found if not difference(index.run, run)]
         if found and not ours:
             why = difference(found[0].run, run)
             self.complain(f"finished parts of {found[0].origin} are not used: {why}")
-        return max(ours, key=lambda index: len(index.entries), default=None)
+        entries: list[Entry] = []
+        saved: list[Saved] = []
+        for index in sorted(ours, key=lambda index: -len(index.entries)):  # of equals the newest
+            if len(index.entries) > len(saved):
+                there = list(self._fetched(index, folder, look))
+                if len(there) > len(saved):
+                    entries, saved = index.entries[: len(there)], there
+        return entries, saved
 
-    def fetched(
+    def _fetched(
         self, index: Index, folder: Path, look: Callable[[int, int], None]
     ) -> Iterator[Saved]:
         """Its points up to the first that is not what the index says, as files in `folder`."""
         for done, entry in enumerate(index.entries):
             look(done, len(index.entries))
-            path = folder / f"{entry.name}.found"
-            problem = self._fetch(entry, path)
+            path = folder / entry.sha256
+            problem = "" if path.exists() else self._fetch(entry, path)
             if problem:
-                self.complain(
-                    f"the point {entry.name} of {entry.origin} {problem}: it is ignored, and so is"
-                    " all that follows"
-                )
                 path.unlink(missing_ok=True)
+                what = f"the point {entry.name} of {entry.origin} {problem}"
+                self.complain(f"{what}: it is ignored, and so is all that follows")
                 return
             yield Saved(entry.kind, entry.origin, path)
 
@@ -123,11 +131,11 @@ class Finder:
             if self.store.info(key).bytes != entry.bytes:
                 return "has another size"
             self.store.get_file(key, path)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except ArtifactNotFound:
             return "is missing"
-        except StoreError as error:
+        except (StoreError, DiskFull, OSError) as error:
             logger.warning("%s: %s", key, error)
-            return "cannot be read"
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return "cannot be brought here"
         return "" if digest == entry.sha256 else "differs from its SHA-256"

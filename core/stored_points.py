@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Final, Self
 
-from core.errors import DiskFull, SecateurError, StoreError, StoreUnavailable
+from core.errors import SecateurError, StoreError, StoreUnavailable
 from core.found_points import INDEX, Entry, Finder, Index
 from core.jobs.objects import resume_of
 from core.points import Level, Saved
@@ -94,16 +94,15 @@ class StoredPoints:
         if self._run.epoch == 1:
             return []
         finder = Finder(self._store, self._run.job_id, self._run.epoch, self._complain)
-        saved: list[Saved] = []
+        found = self._spool / "found"
         try:
-            if index := finder.furthest(run):
-                self._spool.mkdir(parents=True, exist_ok=True)
-                for each in finder.fetched(index, self._spool, look):
-                    saved.append(each)  # noqa: PERF402 - those before a full disk count
-                self._entries = index.entries[: len(saved)]
-        except (StoreError, DiskFull, OSError) as error:
+            found.mkdir(parents=True, exist_ok=True)
+            self._entries, saved = finder.furthest(run, found, look)
+        except (StoreError, OSError) as error:
             self._complain(f"finished parts of earlier attempts cannot be read: {error}")
-            self._entries = index.entries[: len(saved)] if saved and index else []
+            saved = []
+        if not saved:
+            self.tell("starting at the beginning: there is no finished part to go on from")
         return saved
 
     def save(self, number: int, kind: str, write: Callable[[Path], None]) -> None:
