@@ -72,6 +72,8 @@ class Watch:
 
     def _take(self, line: Said) -> None:
         if isinstance(line, Remark):
+            if self._pending:  # it was said before, and the history tells so
+                self._tell(self._pending)
             self._remark(line)
             return
         if not isinstance(line, Moved):
