@@ -33,7 +33,7 @@ class Points(Protocol):
         of and otherwise as if it had never been.
         """
 
-    def save(self, number: int, kind: str, write: Callable[[Path], None]) -> None:
+    def save(self, number: int, kind: str, write: Callable[[Path], object]) -> None:
         """Keep the point that follows the first `number`, of which `open` may have found some.
 
         `write` fills a file, at once or not at all. No failure to keep it is an error of the run.
@@ -60,7 +60,7 @@ class NoPoints:
     def open(self, run: Mapping[str, str], look: Callable[[int, int], None]) -> list[Saved]:  # noqa: ARG002 - the protocol's
         return []
 
-    def save(self, number: int, kind: str, write: Callable[[Path], None]) -> None:
+    def save(self, number: int, kind: str, write: Callable[[Path], object]) -> None:
         """Nothing is written."""
 
     def tell(

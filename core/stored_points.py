@@ -105,7 +105,7 @@ class StoredPoints:
             self.tell("starting at the beginning: there is no finished part to go on from")
         return saved
 
-    def save(self, number: int, kind: str, write: Callable[[Path], None]) -> None:
+    def save(self, number: int, kind: str, write: Callable[[Path], object]) -> None:
         if self._trouble is not None:
             self._tell_trouble()
             return

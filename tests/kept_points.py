@@ -33,7 +33,7 @@ class FolderPoints:
             found.append(Saved(path.name.partition("-")[2], "attempt 1", taken / path.name))
         return found
 
-    def save(self, number: int, kind: str, write: Callable[[Path], None]) -> None:
+    def save(self, number: int, kind: str, write: Callable[[Path], object]) -> None:
         write(self.folder / f"{number:05}-{kind}")
         self.kept.append(kind)
         if number + 1 == self.dies_with:

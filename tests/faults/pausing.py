@@ -35,7 +35,7 @@ class Pausing:
         self.left -= sum(saved.kind == "block" for saved in found)
         return found
 
-    def save(self, number: int, kind: str, write: Callable[[Path], None]) -> None:
+    def save(self, number: int, kind: str, write: Callable[[Path], object]) -> None:
         self.points.save(number, kind, write)
         self.left -= kind == "block"
         if not self.left:

@@ -61,7 +61,7 @@ class Bench:
     def keep(self, points: StoredPoints, number: int, kind: str = "block") -> None:
         """Save a point and wait until it is in the store's index."""
         text = f"{kind} {number} of {points._run.name}"
-        points.save(number, kind, lambda path: path.write_text(text) and None)
+        points.save(number, kind, lambda path: path.write_text(text))
         wait_for(lambda: number < self.indexed(points._run.epoch), "the index", seconds=20)
 
     def indexed(self, epoch: int) -> int:
@@ -205,7 +205,7 @@ def test_a_store_that_is_away_costs_no_time_and_gets_everything_later(
     bench.store.failures = [StoreUnavailable("the store is away.")] * 5
     bench.store.free.clear()
     for number in range(3):
-        points.save(number, "block", lambda path: path.write_text("x") and None)
+        points.save(number, "block", lambda path: path.write_text("x"))
     bench.store.free.set()
     wait_for(lambda: bench.indexed(1) == 3, "the points", seconds=20)
     assert bench.told == []
@@ -216,10 +216,10 @@ def test_a_store_that_refuses_is_asked_no_more(bench: Bench) -> None:
     points.open(HERE, look)
     bench.keep(points, 0)
     bench.store.failures = [CorruptObject("other bytes.")]
-    points.save(1, "block", lambda path: path.write_text("x") and None)
+    points.save(1, "block", lambda path: path.write_text("x"))
     wait_for(lambda: points._trouble is not None, "the failure", seconds=20)
     for number in (2, 3):
-        points.save(number, "block", lambda path: path.write_text("x") and None)
+        points.save(number, "block", lambda path: path.write_text("x"))
     told = "from here on nothing is kept for another attempt to go on from: other bytes."
     assert bench.told == [("warning", told)]
     assert bench.indexed(1) == 1
@@ -231,7 +231,7 @@ def test_a_slow_store_does_not_fill_the_disk(bench: Bench, monkeypatch: pytest.M
     points.open(HERE, look)
     bench.store.free.clear()
     for number in range(9):
-        points.save(number, "block", lambda path: path.write_bytes(bytes(100)) and None)
+        points.save(number, "block", lambda path: path.write_bytes(bytes(100)))
     assert sum(path.stat().st_size for path in points._spool.glob("0*")) == 200
     assert len(bench.told) == 1
     bench.store.free.set()
@@ -267,7 +267,7 @@ root, job, here = Path(sys.argv[1]), sys.argv[2], eval(sys.argv[3])
 points = StoredPoints(local.LocalStore(root / "store"), Run(job, 1, "attempt 1"), root / "spool", tell=print)
 points.open(here, print)
 for number in range(3):
-    points.save(number, "block", lambda path: path.write_text("a finished block") and None)
+    points.save(number, "block", lambda path: path.write_text("a finished block"))
 points._sender.join()
 """
 
