@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from core.jobs.objects import FOLDER, job_of, objects_of, run_of
+from core.jobs.objects import FOLDER, job_of, objects_of, resume_of, run_of
 from core.jobs.reaping import Ended
 from core.jobs.store import JobStore
 from core.removal import finish_removals
@@ -129,10 +129,14 @@ def _sweep(jobs: JobStore, store: ObjectStore, ended: Ended) -> None:
 
 
 def losing_prefixes(ended: Ended) -> list[str]:
-    """The folders of every run of the job but the one that won."""
-    prefixes = [objects_of(ended.job_id, epoch) for epoch in range(1, ended.epoch + 1)]
+    """The folders of every run of the job but the one that won, and of that one what it had kept to
+    be resumed from."""
     winner = ended.manifest_key or ""
-    return [prefix for prefix in prefixes if not winner.startswith(f"{prefix}/")]
+    return [
+        resume_of(ended.job_id, epoch) if winner.startswith(f"{prefix}/") else prefix
+        for epoch in range(1, ended.epoch + 1)
+        if (prefix := objects_of(ended.job_id, epoch))
+    ]
 
 
 class _Folder(Unknown):

@@ -12,7 +12,15 @@ from core.pruning.observe import Observation
 from core.pruning.plan import Plan, forward_flops
 from core.recipes import Recipe
 from core.report import build, card, facts, sinks_file
-from core.report.schema import AnalysisReport, AnyReport, Cost, ModelFacts, Quality, Report
+from core.report.schema import (
+    AnalysisReport,
+    AnyReport,
+    Cost,
+    ModelFacts,
+    Quality,
+    Report,
+    Resumed,
+)
 from core.report.sinks_file import SinkArrays
 from core.spec import JobSpec
 from core.stages import Loaded, Removed
@@ -41,6 +49,7 @@ class Outcome(Analysed):
     recipe: Recipe
     removed: Removed
     judged: Judged
+    resumed: Resumed | None = None
 
 
 def write_folder(outcome: Outcome, folder: Path) -> None:
@@ -85,6 +94,7 @@ def make_report(outcome: Outcome) -> tuple[Report, SinkArrays]:
         sparsity=facts.sparsity_facts(removed.matrices, removed.shares, removed.unreached),
         quality=_quality(outcome),
         speed=facts.speed_facts(judged.timing, spec.pattern) if judged.timing else None,
+        resumed=outcome.resumed,
         seeds={"calibration": spec.calibration.seed, "evaluation": spec.evaluation.seed},
         warnings=_warnings(outcome),
     )

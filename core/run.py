@@ -26,6 +26,7 @@ from core.pruning.plan import Plan
 from core.pruning.workload import probe_sequences
 from core.recipes import METHODS
 from core.report.schema import AnalysisReport
+from core.resume import FinishedBlocks, KeptPassage, kept_plan, kept_targets, open_journal
 from core.spec import JobSpec
 from core.stages import (
     Loaded,
@@ -205,20 +206,25 @@ def _carry_out(
             to_prune=True,
             watch=phases.received,
         )
+        journal, resumed = open_journal(loaded, spec, options, phases)
     budget = options.memory_budget or machine.default_budget(device)
-    plan = _plan(loaded, spec, budget)
+    plan = kept_plan(journal, lambda: _plan(loaded, spec, budget))
     phases.planned(_forecast(plan, budget))
     # Before the long part: it refuses what does not fit the model.
     with phases.phase("analysing", 0.05, "sharing out sparsity"):
-        targets = share_out(loaded, spec, plan, phases)
+        targets = kept_targets(journal, lambda: share_out(loaded, spec, plan, phases))
     with phases.phase("analysing", 0.45, WATCHING):
-        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases)
+        passage = KeptPassage(journal, "watched", device)
+        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases, passage)
     with phases.phase("pruning", 0.1, "measuring inputs"):
-        statistics = measure(loaded, spec, recipe, plan, seen, phases)
+        passage = KeptPassage(journal, "measured", device)
+        statistics = measure(loaded, spec, recipe, plan, seen, phases, passage)
     model = partial / "model"
     with phases.phase("pruning", 0.1, f"pruning with {spec.method}"):
+        blocks = FinishedBlocks(journal, recipe, len(loaded.decoder.blocks))
+        finished = options.finished
         removed = prune_into(
-            model, loaded, spec, recipe, plan, targets, statistics, options.finished, phases
+            model, loaded, spec, recipe, plan, targets, statistics, finished, phases, blocks
         )
     with phases.phase("evaluating", 0.24, "judging dense and pruned"):
         judged = _judge(loaded, spec, model, plan, phases)
@@ -233,6 +239,7 @@ def _carry_out(
             judged=judged,
             seconds=phases.seconds,
             peak_bytes=machine.peak_bytes(device),
+            resumed=resumed,
         )
         write_folder(outcome, partial)
     phases.finish()

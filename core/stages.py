@@ -18,10 +18,14 @@ from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.decoder import Decoder, load
 from core.models.intake import Intake, content_revision, take_in
 from core.phases import Phases
+from core.points import NO_POINTS, Points
 from core.progress import Finished, keep_quiet
-from core.pruning.engine import Pruned, prune
+from core.pruning.engine import NONE_FINISHED, Pruned, prune
+from core.pruning.engine import Finished as FinishedBlocks
 from core.pruning.observe import (
+    FROM_THE_START,
     Observation,
+    Passage,
     Watched,
     measure_all_blocks,
     observe,
@@ -55,6 +59,8 @@ class RunOptions:
     """Whether an existing output folder gives way once the new one is complete."""
     finished: Finished = keep_quiet
     """Told of each shard that is final while the run goes on; the folder's name changes later."""
+    points: Points = NO_POINTS
+    """Where a run keeps what it has finished, and finds what one before it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +186,12 @@ def plan_run(
 
 
 def watch_sinks(
-    loaded: Loaded, sinks: Sinks, recipe: Recipe, plan: Plan, phases: Phases
+    loaded: Loaded,
+    sinks: Sinks,
+    recipe: Recipe,
+    plan: Plan,
+    phases: Phases,
+    passage: Passage = FROM_THE_START,
 ) -> Observation:
     """Attention mass on every timestep; with it the recipe's statistics, where the plan holds inputs."""
     return observe(
@@ -190,11 +201,18 @@ def watch_sinks(
         held_for=recipe if plan.hold_inputs else None,
         group=plan.group,
         watch=phases.step,
+        passage=passage,
     )
 
 
 def measure(
-    loaded: Loaded, spec: JobSpec, recipe: Recipe, plan: Plan, seen: Observation, phases: Phases
+    loaded: Loaded,
+    spec: JobSpec,
+    recipe: Recipe,
+    plan: Plan,
+    seen: Observation,
+    phases: Phases,
+    passage: Passage = FROM_THE_START,
 ) -> tuple[Mapping[str, Statistic], Watched | None]:
     """Statistics of all blocks, where they are taken at once; else what goes from block to block."""
     if recipe.score == "magnitude":
@@ -205,7 +223,9 @@ def measure(
     if not recipe.all_blocks_at_once:
         return {}, watched
     kind = statistic_of(recipe)
-    found = measure_all_blocks(loaded.decoder, watched, kind, group=plan.group, watch=phases.step)
+    found = measure_all_blocks(
+        loaded.decoder, watched, kind, group=plan.group, watch=phases.step, passage=passage
+    )
     return found, None
 
 
@@ -225,6 +245,7 @@ def prune_into(
     statistics: tuple[Mapping[str, Statistic], Watched | None],
     finished: Finished,
     phases: Phases,
+    blocks: FinishedBlocks = NONE_FINISHED,
 ) -> Removed:
     """Prune the model in memory, and write the pruned checkpoint to the new `folder`."""
     folder.mkdir()
@@ -249,5 +270,6 @@ def prune_into(
         group=plan.group,
         keep=keep,
         watch=phases.step,
+        finished=blocks,
     )
     return removed

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from core.points import NO_POINTS, Points
 from core.progress import Finished, keep_quiet
 from core.progress import Report as Tell
 from core.report.card import model_card
@@ -46,6 +47,12 @@ def write_result(
     return folder
 
 
-def work(request: Request, out: Path, report: Tell, finished: Finished = keep_quiet) -> None:
+def work(
+    request: Request,
+    out: Path,
+    report: Tell,
+    finished: Finished = keep_quiet,
+    points: Points = NO_POINTS,
+) -> None:
     """A runner's entry that leaves such a result."""
     write_result(out)

@@ -2,13 +2,20 @@
 
 from pathlib import Path
 
+from core.points import NO_POINTS, Points
 from core.progress import Finished, Report, keep_quiet
 from core.run import execute as execute_spec
 from core.stages import RunOptions
 from workers.protocol import Request
 
 
-def execute(request: Request, out: Path, report: Report, finished: Finished = keep_quiet) -> None:
+def execute(
+    request: Request,
+    out: Path,
+    report: Report,
+    finished: Finished = keep_quiet,
+    points: Points = NO_POINTS,
+) -> None:
     """Carry out the request's spec into the new folder `out`."""
     options = RunOptions(
         device=request.device,
@@ -20,5 +27,6 @@ def execute(request: Request, out: Path, report: Report, finished: Finished = ke
         max_model_bytes=request.max_model_bytes,
         hub_cache=request.hub_cache,
         finished=finished,
+        points=points,
     )
     execute_spec(request.spec, out, options, report)

@@ -26,11 +26,12 @@ class Request(_Message):
 
     job_id: str
     epoch: int
+    attempt: int = 1
     spec: JobSpec
     supervisor: int
     """Process id of the parent: without it, the run has no one to work for."""
     entry: str
-    """`module:function` that is called with (request, out, report, finished)."""
+    """`module:function` that is called with (request, out, report, finished, points)."""
     store_url: str
     scratch: Path
     device: str

@@ -10,10 +10,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
-from threading import Event
+from threading import Event, Lock
 from typing import TextIO
 
 from pydantic import BaseModel
@@ -24,8 +25,10 @@ from core.exhaustion import named_exhaustion
 from core.jobs.objects import objects_of
 from core.processes import die_with_parent
 from core.progress import Progress, Report
+from core.store.base import ObjectStore
 from core.store.manifest import MANIFEST, read
 from core.store.urls import open_store
+from core.stored_points import Run, StoredPoints
 from core.telemetry import relayed
 from workers.measuring import measured
 from workers.memory import be_taken_first
@@ -34,6 +37,7 @@ from workers.protocol import (
     Failed,
     Moved,
     Planned,
+    Remark,
     Request,
     Result,
     Stopped,
@@ -97,10 +101,12 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
         prefix = objects_of(request.job_id, request.epoch)
         store, links = open_store(request.store_url), request.scratch / "finished"
         patience = request.store_patience
-        with Uploads(store, prefix, links, resume=made, patience=patience) as uploads:
+        turn = Lock()
+        with Uploads(store, prefix, links, resume=made, patience=patience, turn=turn) as uploads:
             if not made:
                 entry = resolve_name(request.entry)
-                entry(request, out, _scaled(report), uploads.add)
+                with _points(request, store, tell, turn) as points:
+                    entry(request, out, _scaled(report), uploads.add, points)
             key = uploads.publish(out, report)
         push_result(request, out, report, tell, resume=made)
         track(request, out, report, tell)
@@ -112,6 +118,18 @@ def run(request: Request, tell: Tell, stop: Event) -> Result:
         logger.exception("the run failed")
         named = name_error(error)
         return Failed(code=named.code, message=named.message, remedy=named.remedy)
+
+
+def _points(
+    request: Request, store: ObjectStore, tell: Tell, turn: AbstractContextManager[object]
+) -> StoredPoints:
+    return StoredPoints(
+        store,
+        Run(request.job_id, request.epoch, f"attempt {request.attempt}"),
+        request.scratch / "points",
+        tell=lambda level, text, data: tell(Remark(level=level, message=text, data=data)),
+        turn=turn,
+    )
 
 
 def name_error(error: Exception) -> SecateurError:

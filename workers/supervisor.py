@@ -1,7 +1,7 @@
 """Carries one job out: claims it, starts its runner, keeps its lease, and writes how it ended.
 
 The row in the database is the truth. A supervisor that finds it taken (LeaseLost) kills its
-runner and removes what it has stored; nothing else needs to be undone.
+runner; what that has stored goes when the job is over, and nothing else needs to be undone.
 """
 
 import logging
@@ -205,6 +205,7 @@ class Supervisor:
         return Request(
             job_id=claim.job_id,
             epoch=claim.epoch,
+            attempt=claim.attempt,
             spec=claim.spec,
             supervisor=os.getpid(),
             entry=os.environ.get(ENTRY_VARIABLE) or DEFAULT_ENTRY,
@@ -270,9 +271,15 @@ class Supervisor:
                 time.sleep(_RETRY_SECONDS)
 
     def _remove_objects(self, claim: Claim) -> None:
-        """What a run stored that will never be named. The reaper looks again at the job's end."""
+        """What a run stored that will never be named, once nobody can go on from it.
+
+        While the job is not over, that may be another worker at this moment; the reaper removes
+        everything at the job's end.
+        """
         try:
-            self.store.delete_prefix(objects_of(claim.job_id, claim.epoch))
+            standing = self.jobs.standings([claim.job_id]).get(claim.job_id)
+            if standing is None or standing.ended:
+                self.store.delete_prefix(objects_of(claim.job_id, claim.epoch))
         except StoreError as error:
             logger.warning("%s: %s", claim.job_id, error)
 

@@ -2,8 +2,10 @@
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from time import monotonic, sleep
 from typing import Any, Final, Self
 
@@ -31,6 +33,7 @@ class Uploads:
     """Puts files below `prefix`, one at a time, in a thread of its own.
 
     One at a time, because each is sent in several parts at once, and a put's memory is used once.
+    `turn` is held by whoever sends, for others that send beside it.
     `links` is a folder on the disk of the run's output. Where an earlier process has begun to store
     the same files, `resume` sends only what is missing. A store that is away at the end is asked again
     for `patience` seconds.
@@ -44,9 +47,10 @@ class Uploads:
         *,
         resume: bool,
         patience: float = 0.0,
+        turn: AbstractContextManager[object] | None = None,
     ) -> None:
         self._store, self._prefix, self._links, self._resume = store, prefix, links, resume
-        self._patience = patience
+        self._patience, self._turn = patience, turn or Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="uploads")
         self._sent: dict[str, _Sent] = {}
         self._digests: dict[str, str] = {}  # none before the run is done
@@ -121,7 +125,8 @@ class Uploads:
     def _put(self, name: str, path: Path, resume: bool) -> None:
         began = monotonic()
         key, known = f"{self._prefix}/{name}", self._digests.get(name)
-        self._store.put_file(key, path, sha256=known, resume=resume)
+        with self._turn:
+            self._store.put_file(key, path, sha256=known, resume=resume)
         size = path.stat().st_size
         self.sent_bytes += size
         logger.info("stored %s, %d bytes in %.1f s", name, size, monotonic() - began)

@@ -43,7 +43,8 @@ class Watch:
     ) -> None:
         self._claim, self._child, self._jobs, self._settings = claim, child, jobs, settings
         self._now, self._stopping = now, stopping
-        self._began = monotonic()
+        self._began, self._base = monotonic(), 0.0
+        self._continued = False
         self._beat_at = self._began + settings.heartbeat_seconds
         self._look_at = self._began + LOOK_SECONDS
         self._tell_at = self._began
@@ -87,6 +88,8 @@ class Watch:
     def _take(self, line: Said) -> None:
         self._limits.heard(line.phase if isinstance(line, Moved) else None)
         if isinstance(line, Remark):
+            if self._pending:  # it was said before, and the history tells so
+                self._tell(self._pending)
             self._remark(line)
             return
         if isinstance(line, Planned):
@@ -111,6 +114,8 @@ class Watch:
 
     def _tell(self, moved: Moved) -> None:
         self._told, self._pending = moved, None
+        if self._continued:  # what another attempt did tells nothing of how fast this one is
+            self._began, self._base, self._continued = monotonic(), moved.fraction, False
         self._tell_at = monotonic() + PROGRESS_SECONDS
         progress = Progress(moved.phase, moved.fraction, moved.message)
         eta = self._eta(moved.fraction)
@@ -127,6 +132,7 @@ class Watch:
 
     def _remark(self, line: Remark) -> None:
         job_id, epoch = self._claim.job_id, self._claim.epoch
+        self._continued = self._continued or "continued" in line.data
         try:
             self._jobs.log(
                 job_id, epoch, line.message, self._now(), level=line.level, data=line.data
@@ -135,9 +141,10 @@ class Watch:
             logger.warning("%s: %s; could not be written: %s", job_id, line.message, error)
 
     def _eta(self, fraction: float) -> float | None:
-        if fraction < _ETA_FROM:
+        done = fraction - self._base
+        if done < _ETA_FROM:
             return None
-        return round((monotonic() - self._began) * (1 - fraction) / fraction, 1)
+        return round((monotonic() - self._began) * (1 - fraction) / done, 1)
 
     def _keep_lease(self, tick: float) -> None:
         job_id, epoch = self._claim.job_id, self._claim.epoch

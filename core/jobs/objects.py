@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 FOLDER: Final = "jobs/"
+RESUME: Final = "resume"
 _OF_A_JOB: Final = re.compile(r"jobs/(job_[0-9a-z]{24})/")
 _OF_A_RUN: Final = re.compile(r"jobs/(job_[0-9a-z]{24})/([1-9][0-9]{0,8})/")
 
@@ -11,6 +12,11 @@ _OF_A_RUN: Final = re.compile(r"jobs/(job_[0-9a-z]{24})/([1-9][0-9]{0,8})/")
 def objects_of(job_id: str, epoch: int) -> str:
     """The folder of one run's objects in the store."""
     return f"{FOLDER}{job_id}/{epoch}"
+
+
+def resume_of(job_id: str, epoch: int) -> str:
+    """The folder of what one run has finished on its way, for a later run to go on from."""
+    return f"{objects_of(job_id, epoch)}/{RESUME}"
 
 
 def job_of(key: str) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -37,6 +38,33 @@ class Pruned:
 Keep = Callable[[Pruned], None]
 """Called with each matrix as soon as its weights are final."""
 
+
+class Finished(Protocol):
+    """Blocks that an earlier run has pruned, the first of them, and where new ones are kept."""
+
+    count: int
+
+    def put_back(self, matrices: list[Matrix]) -> list[Pruned]:
+        """Make the next block's dense matrices what they were after pruning."""
+
+    def keep(self, block: int, pruned: list[Pruned]) -> None:
+        """The block is finished, and so is what the next one will see."""
+
+
+class NoneFinished:
+    """`Finished` for runs that start at the beginning and keep nothing on their way."""
+
+    count = 0
+
+    def put_back(self, matrices: list[Matrix]) -> list[Pruned]:  # noqa: ARG002 - the protocol's
+        raise AssertionError("no block is finished")
+
+    def keep(self, block: int, pruned: list[Pruned]) -> None:
+        """Nothing is kept."""
+
+
+NONE_FINISHED = NoneFinished()
+
 Remove = Callable[[Tensor, Pattern], tuple[Tensor, Tensor]]
 """(out, in) weight and pattern to the new weight and the mask of what was removed."""
 
@@ -53,6 +81,7 @@ def prune(
     group: int,
     keep: Keep,
     watch: Watch,
+    finished: Finished = NONE_FINISHED,
 ) -> None:
     """Prune every block's matrices in place and hand each to `keep`.
 
@@ -63,22 +92,46 @@ def prune(
         watched: what goes from block to block where it does not. In a sequential recipe block b + 1
             sees the outputs of the pruned block b, in a one-shot recipe those of the dense one.
         group: sequences in one forward of a block.
+        finished: blocks that need not be pruned again. Hidden states pass through them as they did
+            then, so the blocks that follow see the very same numbers.
     """
-    carried = _Carried(decoder, recipe, watched, group) if recipe.block_by_block else None
     blocks = len(decoder.blocks)
-    for block in range(blocks):
+    carries = recipe.block_by_block and finished.count < blocks
+    carried = _Carried(decoder, recipe, watched, group) if carries else None
+    _go_through(decoder, finished, carried, keep, watch)
+    for block in range(finished.count, blocks):
         if carried is not None:
             statistics = carried.measure(block)
+        done = []
         for source, sharers in input_owners(decoder.matrices(block)).items():
             found = statistics.get(source)
             reached = found is not None or recipe.score == "magnitude"
             remove = _remover(recipe, found, sharers[0], damping)
             for matrix in sharers:
                 removed = apply(matrix, remove, patterns[matrix.key])
-                keep(Pruned(matrix, removed, found, reached))
+                done.append(Pruned(matrix, removed, found, reached))
+                keep(done[-1])
         if carried is not None and block + 1 < blocks:
             carried.advance(block)
+        finished.keep(block, done)
         watch(block + 1, blocks)
+
+
+def _go_through(
+    decoder: Decoder, finished: Finished, carried: "_Carried | None", keep: Keep, watch: Watch
+) -> None:
+    """Have the finished blocks as they are, and hidden states behind the last of them."""
+    counted = decoder.block_sequences
+    for block in range(finished.count):
+        if carried is not None:
+            carried.pass_dense(block)
+        for pruned in finished.put_back(decoder.matrices(block)):
+            keep(pruned)
+        if carried is not None:
+            carried.advance(block)
+        watch(finished.count, len(decoder.blocks))
+    # What was run a second time is no part of what the result took.
+    decoder.block_sequences = counted
 
 
 def apply(matrix: Matrix, remove: Remove, pattern: Pattern) -> int:
@@ -143,5 +196,13 @@ class _Carried:
     def advance(self, block: int) -> None:
         """To the pruned block's outputs; in a one-shot recipe the dense block's are there already."""
         if self._sequential:
-            for i, state in enumerate(self._hidden):
-                self._hidden[i] = self._decoder.run_block(block, state)
+            self._run(block)
+
+    def pass_dense(self, block: int) -> None:
+        """What `measure` does to the hidden states, without measuring."""
+        if not self._sequential:
+            self._run(block)
+
+    def _run(self, block: int) -> None:
+        for i, state in enumerate(self._hidden):
+            self._hidden[i] = self._decoder.run_block(block, state)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,6 @@ class Observation:
     """(samples, timesteps, blocks, positions) float32 on the host, summed over heads and queries."""
     statistics: dict[str, Statistic] = field(default_factory=dict)
     """By what an input is called; empty where they are taken later."""
-    forwards: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +99,21 @@ class Collector:
         self._kind = kind
         self._found: dict[str, Statistic] = {}
         self._weight = torch.empty(0, 0)
-        self._sequences = 0
+        self.sequences = 0
 
     def begin(self, weight: Tensor) -> None:
         """What comes next are inputs of sequences whose positions count `weight`."""
         self._weight = weight
-        self._sequences += len(weight)
+        self.sequences += len(weight)
 
     def see(self, source: str, inputs: Tensor, tokens: Tensor | None) -> None:
         if source not in self._found:
             self._found[source] = self._kind.empty(inputs.shape[-1], inputs.device)
         self._found[source].update(inputs, self._weight, tokens)
+
+    def put_back(self, source: str, total: Tensor, tokens: int) -> None:
+        """The sum over `sequences` that were seen by an earlier run."""
+        self._found[source] = self._kind(total, tokens=tokens)
 
     def statistics(self) -> dict[str, Statistic]:
         """By what an input is called; inputs that no token reached are missing.
@@ -118,8 +122,31 @@ class Collector:
         over all sequences, however these were grouped.
         """
         for statistic in self._found.values():
-            statistic.sequences = self._sequences
+            statistic.sequences = self.sequences
         return self._found
+
+
+class Passage(Protocol):
+    """How far a pass over sequences has come, where that is kept and found again."""
+
+    def begin(self, mass: Tensor | None, collector: Collector | None) -> int:
+        """Fill in what an earlier run found; of how many sequences."""
+
+    def passed(self, done: int, of: int, mass: Tensor | None, collector: Collector | None) -> None:
+        """So many sequences are done: rows of `mass` up to there are final, and sums are theirs."""
+
+
+class FromTheStart:
+    """A `Passage` that keeps nothing."""
+
+    def begin(self, mass: Tensor | None, collector: Collector | None) -> int:  # noqa: ARG002 - the protocol's
+        return 0
+
+    def passed(self, done: int, of: int, mass: Tensor | None, collector: Collector | None) -> None:
+        """Nothing is kept."""
+
+
+FROM_THE_START = FromTheStart()
 
 
 @torch.inference_mode()
@@ -131,6 +158,7 @@ def observe(
     held_for: Recipe | None,
     group: int,
     watch: Watch,
+    passage: Passage = FROM_THE_START,
 ) -> Observation:
     """Run the dense model over every (sample, timestep), `group` sequences at a time.
 
@@ -142,10 +170,9 @@ def observe(
     weights = trajectories.weights.flatten()
     found = Observation(torch.empty(len(sequences), len(decoder.blocks), positions))
     collector = Collector(statistic_of(held_for)) if held_for else None
-    for begin in range(0, len(sequences), group):
+    for begin in range(passage.begin(found.mass, collector), len(sequences), group):
         part = slice(begin, begin + group)
         mass, held = _run_group(decoder, sequences[part], hold=collector is not None)
-        found.forwards += len(mass)
         found.mass[part] = mass.cpu()
         if collector is not None and held_for is not None:
             assert held_for.sinks is not None
@@ -153,7 +180,9 @@ def observe(
             collector.begin(kept * weights[part, None].to(kept.device))
             for source, (inputs, tokens) in held.items():
                 collector.see(source, inputs, tokens)
-        watch(min(begin + group, len(sequences)), len(sequences))
+        done = min(begin + group, len(sequences))
+        passage.passed(done, len(sequences), found.mass, collector)
+        watch(done, len(sequences))
     found.mass = found.mass.view(samples, timesteps, len(decoder.blocks), positions)
     if collector is not None:
         found.statistics = collector.statistics()
@@ -187,16 +216,24 @@ def _run_group(decoder: Decoder, ids: Tensor, *, hold: bool) -> tuple[Tensor, He
 
 @torch.inference_mode()
 def measure_all_blocks(
-    decoder: Decoder, watched: Watched, kind: type[Statistic], *, group: int, watch: Watch
+    decoder: Decoder,
+    watched: Watched,
+    kind: type[Statistic],
+    *,
+    group: int,
+    watch: Watch,
+    passage: Passage = FROM_THE_START,
 ) -> dict[str, Statistic]:
     """Statistics of every input of the dense model, by what it is called."""
-    collector = Collector(kind)
+    collector, sequences = Collector(kind), len(watched.ids)
     with watching_inputs(decoder.all_matrices(), collector.see):
-        for begin in range(0, len(watched.ids), group):
+        for begin in range(passage.begin(None, collector), sequences, group):
             part = slice(begin, begin + group)
             collector.begin(watched.weight[part].to(decoder.device))
             decoder.run_blocks(watched.ids[part])
-            watch(min(begin + group, len(watched.ids)), len(watched.ids))
+            done = min(begin + group, sequences)
+            passage.passed(done, sequences, None, collector)
+            watch(done, sequences)
     return collector.statistics()
 
 

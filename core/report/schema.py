@@ -159,6 +159,13 @@ class Quality(_Part):
     agreement: Agreement | None
 
 
+class Resumed(_Part):
+    """Where a run went on that another had begun. Nothing but times can differ by it."""
+
+    at: str = Field(description="what it did first itself, as in: block 20 of 32")
+    origin: str = Field(description="whose work it went on with, as in: attempt 1")
+
+
 class _Document(_Part):
     """What every report has. `job` is the spec as resolved."""
 
@@ -182,6 +189,9 @@ class Report(_Document):
     sparsity: SparsityFacts
     quality: Quality
     speed: Speed | None
+    resumed: Resumed | None = Field(
+        default=None, description="times count the work of earlier runs that was of use"
+    )
 
 
 class AnalysisReport(_Document):

@@ -11,6 +11,7 @@ from random import Random
 
 from core import vault
 from core.errors import OutOfMemory
+from core.points import NO_POINTS, Points
 from core.progress import PHASES, Finished, Forecast, Progress, Report, keep_quiet
 from core.store import manifest
 from workers.protocol import Request
@@ -19,7 +20,13 @@ SECRET = "s3cr3t"
 """What the secrets of a worker that this runner belongs to begin with."""
 
 
-def work(request: Request, out: Path, report: Report, finished: Finished = keep_quiet) -> None:
+def work(
+    request: Request,
+    out: Path,
+    report: Report,
+    finished: Finished = keep_quiet,
+    points: Points = NO_POINTS,
+) -> None:
     """The runner's entry. `seconds`: how long; `fate`: what happens half-way.
 
     `bytes`: how many the one shard has, which is finished before the time begins to pass.

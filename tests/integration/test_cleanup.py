@@ -11,7 +11,7 @@ import pytest
 
 from core.cleanup import Cleaned, Tally, Unknown, abort_uploads, clean, sweep
 from core.jobs.migrate import migrate
-from core.jobs.objects import objects_of
+from core.jobs.objects import objects_of, resume_of
 from core.jobs.reaping import Ended
 from core.jobs.store import JobStore
 from core.jobs.views import Failure
@@ -138,6 +138,23 @@ def test_live_jobs_are_never_touched(bench: Bench) -> None:
     assert list(bench.store.list("")) == everything
     for job_id in (running, cancelling, again, bench.queued()):
         assert not bench.jobs.expire(job_id, NOW)
+
+
+def test_what_a_job_could_be_resumed_from_lives_as_long_as_the_job(bench: Bench) -> None:
+    job_id = bench.queued()
+    bench.claimed(job_id)
+    bench.store.put_bytes(f"{resume_of(job_id, 1)}/index.json", b"{}")
+    bench.jobs.requeue(job_id, 1, "died", NOW, max_attempts=3)
+    epoch = bench.claimed(job_id)
+    bench.store.put_bytes(f"{resume_of(job_id, epoch)}/00000-plan.safetensors", b"123")
+    sweep(bench.jobs, bench.store)
+    bench.clean(NEVER, unknown=True, days=9)
+    assert len(bench.keys(job_id)) == 6
+    key = f"{objects_of(job_id, epoch)}/manifest.json"
+    bench.jobs.succeed(job_id, epoch, key, NOW)
+    assert bench.clean(NEVER, dry_run=True).removed == Tally(objects=4, bytes=15)
+    sweep(bench.jobs, bench.store)
+    assert bench.keys(job_id) == [key, f"{objects_of(job_id, epoch)}/model/weights"]
 
 
 def test_a_death_between_expiry_and_sweep_loses_nothing(bench: Bench) -> None:

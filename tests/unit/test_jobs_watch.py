@@ -109,6 +109,22 @@ def test_a_remark_becomes_a_line_of_the_history(jobs: JobStore) -> None:
     )  # fmt: skip
 
 
+def test_the_time_that_is_left_is_not_guessed_from_another_attempt_s_work(jobs: JobStore) -> None:
+    claim, done = claim_of(jobs), Done(manifest_key="key")
+    reading = [Moved(phase="fetching", fraction=f / 100, message=f"{f}") for f in (0, 1)]
+    remark = Remark(level="info", message="continued", data={"continued": "block 3 of 4"})
+    first = Moved(phase="pruning", fraction=0.6, message="block 3")
+    last = Moved(phase="evaluating", fraction=0.8, message="judging")
+    child = ScriptedChild([[*reading, remark], [first], [last], [done]])
+    began = monotonic()
+    assert watch(jobs, claim, child) == done
+    events = jobs.events("default", claim.job_id, limit=99).data[2:]
+    assert [event.message for event in events] == ["0", "1", "continued", "block 3", "judging"]
+    before, after = (event.data["eta_seconds"] for event in events[-2:])
+    assert before is None
+    assert after <= monotonic() - began + 0.1  # half of what it had to do is done
+
+
 def test_a_cancelled_job_s_child_is_asked_and_then_killed(jobs: JobStore) -> None:
     claim = claim_of(jobs)
     jobs.cancel("default", claim.job_id, now())
