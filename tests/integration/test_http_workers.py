@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from core.jobs.credentials import Scope
 from core.jobs.presence import Gpu, Presence
 from secateur.client import Client
 from tests.commands import Run
@@ -50,11 +51,12 @@ def test_a_key_shows_its_own_tenant_s_jobs_alone(keyed: Served) -> None:
     present(keyed, "gpu-3:1")
     job_id = keyed.submit("theirs")
     assert keyed.jobs.claim(job_id, "gpu-3:1", NOW, LEASE)
-    for tenant, scope, shown in (
+    rows: list[tuple[str, Scope, str | None]] = [
         ("theirs", "jobs:read", job_id),
         ("mine", "jobs:read", None),
         ("mine", "admin", None),
-    ):
+    ]
+    for tenant, scope, shown in rows:
         key = keyed.key(scope, tenant=tenant)
         with Client(keyed.url, api_key=key.text) as client:
             (found,) = client.workers()

@@ -48,8 +48,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_workers"),
     )
     op.drop_index("ix_jobs_state_priority_queued_at", "jobs")
-    order = ["state", "tenant", sa.text("priority DESC"), "created_at", "id"]
-    op.create_index("ix_jobs_order", "jobs", order)
+    op.create_index(
+        "ix_jobs_order", "jobs", ["state", "tenant", sa.text("priority DESC"), "created_at", "id"]
+    )
 
 
 def downgrade() -> None:
