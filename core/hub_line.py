@@ -119,12 +119,15 @@ class Line:
         """
         known = self._moved.get(path)
         if known is not None:
-            self._moved.pop(path, None)
-            response = self._send(known, headers)
+            try:
+                response = self._send(known, headers)
+            except Again:
+                self._moved.pop(path, None)
+                raise
             if response.is_success:
-                self._moved[path] = known
                 return response
             response.close()  # a signed address that has expired: the hub knows a new one
+            self._moved.pop(path, None)
         url = f"{self.endpoint}{path}"
         for _ in range(_MAX_HOPS):
             response = self._send(url, headers)
