@@ -1,7 +1,7 @@
 # `make demo` and `make test` work on a fresh machine: the first call installs into .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint serve clean
+.PHONY: help setup demo test lint serve chaos clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -14,6 +14,9 @@ demo: setup  ## Prune the example model with two methods over HTTP and compare t
 
 test: setup  ## Run the tests
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
+
+chaos: setup  ## Kill everything under 1,200 jobs on both databases, and judge what is left (long)
+	@.venv/bin/python -m tests.chaos
 
 lint: setup  ## Check style, types and import directions
 	@.venv/bin/ruff check .

@@ -50,6 +50,7 @@ class Farm:
         self.server = self.broker.start(folder / "broker.log")
         wait_for(self.broker.answers, "the broker")
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.program = ["-c", WORKER]
         self.settings = {
             "DATABASE_URL": self.url,
             "BROKER_URL": self.broker.url,
@@ -66,7 +67,7 @@ class Farm:
     def start_worker(self) -> subprocess.Popen[bytes]:
         with (self.folder / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-c", WORKER],
+                [sys.executable, *self.program],
                 env=clean_environment() | {f"SECATEUR_{k}": v for k, v in self.settings.items()},
                 cwd=self.folder,
                 stdout=log,

@@ -1,0 +1,285 @@
+"""How long an API on one core takes to answer while many poll it and jobs are submitted.
+
+    python benchmarks/api_load.py [--database sqlite|postgres] [--jobs 10000] [--seconds 30]
+
+The API is one process on one core of its own; who asks is on the others. 200 pollers ask
+throughout each round, each once a second: first for `/healthz`,
+which does nothing and so is the floor that machine, Python and HTTP set; then with `If-None-Match` for a
+job each, while 20 jobs a second are submitted and as many change; then likewise for lists with filters.
+The database holds `--jobs` jobs of two tenants before the first round.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from secrets import token_bytes
+from statistics import quantiles
+from time import perf_counter
+from typing import Any
+
+import httpx
+
+from core.jobs.keys import KeyStore
+from core.jobs.migrate import migrate
+from core.jobs.store import JobStore
+from core.progress import Progress
+from core.spec import parse_spec
+from secateur.broker import Broker, free_port
+from tests.faults.farm import clean_environment, wait_for
+from tests.postgres import running_postgres
+
+POLLERS = 200
+SUBMITS_A_SECOND = 20
+TENANTS = ("a", "b")
+MODELS = ("example:kjv-dlm", "file:///models/one", "file:///models/two")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Round:
+    """One round's answers."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list)
+    statuses: dict[int, int] = field(default_factory=dict)
+
+    def add(self, response: httpx.Response, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self.statuses[response.status_code] = self.statuses.get(response.status_code, 0) + 1
+
+
+@dataclass(frozen=True)
+class Api:
+    """A server on one core, and what is needed to ask and to change it."""
+
+    url: str
+    keys: dict[str, str]
+    jobs: JobStore
+    ids: list[str]
+    """Jobs of the first tenant that run."""
+
+
+def spec(number: int) -> dict[str, Any]:
+    return {
+        "model": {"source": MODELS[number % len(MODELS)]},
+        "method": ("wanda", "sink-wanda", "sparsegpt")[number % 3],
+        "sparsity": 0.5,
+        "metadata": {"team": f"team-{number % 7}", "run": str(number)},
+    }
+
+
+def fill(jobs: JobStore, count: int) -> list[str]:
+    """`count` jobs in many states; the ids of 200 that run and belong to the first tenant."""
+    running: list[str] = []
+    for number in range(count):
+        now = NOW + timedelta(seconds=number)
+        job_id = jobs.create(TENANTS[number % 5 == 0], parse_spec(spec(number)), now).id
+        if number % 5 == 1 and len(running) < POLLERS:
+            jobs.claim(job_id, "worker", now, 1e8)
+            running.append(job_id)
+        elif number % 3:
+            jobs.cancel(TENANTS[number % 5 == 0], job_id, now)
+    return running
+
+
+@contextmanager
+def serving(database: str, count: int) -> Iterator[Api]:
+    """The API by its own command, on the first core this process may use."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secateur-load-")))
+        url = f"sqlite:///{folder}/jobs.db"
+        if database == "postgres":
+            url = stack.enter_context(running_postgres()).new_database()
+        migrate(url)
+        jobs, keys = stack.enter_context(JobStore.open(url)), KeyStore.open(url)
+        made = {
+            t: keys.create(t, "load", ("jobs:read", "jobs:write"), NOW, token_bytes)
+            for t in TENANTS
+        }
+        print(f"filling {database} with {count} jobs", file=sys.stderr)
+        ids = fill(jobs, count)
+        (folder / "broker").mkdir()
+        broker = Broker(folder / "broker")
+        stack.callback(broker.start(folder / "broker.log").kill)
+        wait_for(broker.answers, "the broker")
+        port = free_port("127.0.0.1")
+        settings = {"DATABASE_URL": url, "BROKER_URL": broker.url, "STORE_URL": f"file://{folder}/s",
+                    "MODEL_ROOTS": "/models"}  # fmt: skip
+        cores = os.sched_getaffinity(0)
+        first = {min(cores)}
+        os.sched_setaffinity(0, first)  # which the API inherits
+        with (folder / "api.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "secateur.cli", "api", "--port", str(port)],
+                env=clean_environment() | {f"SECATEUR_{k}": v for k, v in settings.items()},
+                stdout=log,
+                stderr=log,
+            )
+        os.sched_setaffinity(0, cores - first or cores)
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
+        base = f"http://127.0.0.1:{port}"
+        wait_for(lambda: _serves(base), "the API", (folder / "api.log").read_text)
+        yield Api(base, {t: key.text for t, key in made.items()}, jobs, ids)
+
+
+def _serves(base: str) -> bool:
+    try:
+        return httpx.get(f"{base}/healthz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+Ask = Callable[[httpx.AsyncClient, int], Awaitable[httpx.Response]]
+
+
+async def poll(http: httpx.AsyncClient, found: Round, ask: Ask, seconds: float) -> None:
+    """Every poller asks once a second, each at a moment of its own, until the time is over."""
+    end = perf_counter() + seconds
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(number / POLLERS)
+        while (began := perf_counter()) < end:
+            response = await ask(http, number)
+            took = perf_counter() - began
+            found.add(response, took)
+            await asyncio.sleep(max(1 - took, 0))
+
+    await asyncio.gather(*(one(number) for number in range(POLLERS)))
+
+
+def client(api: Api) -> httpx.AsyncClient:
+    """With as many connections as there are questions at a time, which stay open between them."""
+    headers = {"Authorization": f"Bearer {api.keys['a']}"}
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx.AsyncClient(
+        base_url=api.url, headers=headers, trust_env=False, timeout=30, limits=limits
+    )
+
+
+async def submit(http: httpx.AsyncClient, found: Round, seconds: float) -> None:
+    """Jobs at a steady pace, whether or not earlier ones have been answered."""
+
+    async def one(number: int) -> None:
+        began = perf_counter()
+        response = await http.post("/v1/jobs", json=spec(number))
+        found.add(response, perf_counter() - began)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(int(seconds * SUBMITS_A_SECOND)):
+            tasks.create_task(one(number))
+            await asyncio.sleep(1 / SUBMITS_A_SECOND)
+
+
+async def change(api: Api, seconds: float) -> None:
+    """What workers write meanwhile: progress of the jobs that are polled."""
+
+    def write(step: int) -> None:
+        job_id = api.ids[step % len(api.ids)]
+        api.jobs.progress(job_id, 1, Progress("pruning", 0.5, f"step {step}"), NOW, None)
+
+    for step in range(int(seconds * SUBMITS_A_SECOND)):
+        await asyncio.to_thread(write, step)
+        await asyncio.sleep(1 / SUBMITS_A_SECOND)
+
+
+def floor() -> Ask:
+    async def ask(http: httpx.AsyncClient, _: int) -> httpx.Response:
+        return await http.get("/healthz")
+
+    return ask
+
+
+def jobs_by_etag(api: Api) -> Ask:
+    etags: dict[int, str] = {}
+
+    async def ask(http: httpx.AsyncClient, number: int) -> httpx.Response:
+        headers = {"If-None-Match": etags.get(number, '""')}
+        response = await http.get(f"/v1/jobs/{api.ids[number % len(api.ids)]}", headers=headers)
+        etags[number] = response.headers.get("etag", "")
+        return response
+
+    return ask
+
+
+def lists() -> Ask:
+    chance = random.Random(0)  # noqa: S311 - the same questions every time
+
+    async def ask(http: httpx.AsyncClient, _: int) -> httpx.Response:
+        query = chance.choice(
+            [
+                {"state": "queued", "limit": 20},
+                {"state": "cancelled", "method": "wanda", "limit": 20},
+                {"model": MODELS[1], "limit": 20},
+                {"metadata.team": f"team-{chance.randrange(7)}", "limit": 20},
+                {"metadata.run": str(chance.randrange(10_000)), "limit": 20},
+                {"limit": 50},
+            ]
+        )
+        return await http.get("/v1/jobs", params=query)
+
+    return ask
+
+
+async def rounds(api: Api, seconds: float) -> list[Round]:
+    floor_, by_etag = Round("/healthz, the floor"), Round("a job, by its ETag")
+    listed = Round("lists with filters")
+    posted, meanwhile = Round("POST /v1/jobs"), Round("POST /v1/jobs, beside lists")
+    async with client(api) as http:
+        await poll(http, Round("to open the connections"), floor(), 3)
+        await poll(http, floor_, floor(), seconds)
+        await asyncio.gather(
+            poll(http, by_etag, jobs_by_etag(api), seconds),
+            submit(http, posted, seconds),
+            change(api, seconds),
+        )
+        await asyncio.gather(poll(http, listed, lists(), seconds), submit(http, meanwhile, seconds))
+    return [floor_, by_etag, posted, listed, meanwhile]
+
+
+def table(found: list[Round]) -> str:
+    lines = [
+        "| what | answers | p50 ms | p99 ms | longest ms | p99 over the floor's |",
+        "|---" * 6 + "|",
+    ]
+    base = _percentile(found[0], 99)
+    for each in found:
+        told = ", ".join(f"{count} × {status}" for status, count in sorted(each.statuses.items()))
+        p50, p99 = _percentile(each, 50), _percentile(each, 99)
+        lines.append(
+            f"| {each.name} | {told} | {p50:.1f} | {p99:.1f} | {1e3 * max(each.seconds):.1f}"
+            f" | {p99 - base:+.1f} ms, {p99 / base:.1f}x |"
+        )
+    return "\n".join(lines)
+
+
+def _percentile(found: Round, percent: int) -> float:
+    return 1e3 * quantiles(found.seconds, n=100)[percent - 1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", choices=["sqlite", "postgres"], default="postgres")
+    parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    wanted = parser.parse_args()
+    with serving(wanted.database, wanted.jobs) as api:
+        found = asyncio.run(rounds(api, wanted.seconds))
+    cpus = {"cores": os.cpu_count(), "python": platform.python_version()}
+    print(table(found))
+    print(f"\n{wanted.database}, {wanted.jobs} jobs, {json.dumps(cpus)}")
+
+
+if __name__ == "__main__":
+    main()
