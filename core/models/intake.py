@@ -149,7 +149,9 @@ def shards_of(index: bytes, files: Sequence[Path]) -> frozenset[Path]:
     try:
         document = parse_strictly(index, _INDEX_BOUNDS)
     except NotStrictJson as error:
-        raise BrokenCheckpoint(f"{INDEX} {error}.", remedy="Download it again.") from None
+        raise BrokenCheckpoint(
+            f"{INDEX} has no readable weight_map: it {error}.", remedy="Download it again."
+        ) from None
     weight_map = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise BrokenCheckpoint(f"{INDEX} has no readable weight_map.")

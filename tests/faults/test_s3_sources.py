@@ -198,14 +198,14 @@ class TestAnObjectThatIsReplaced:
         assert not far.out.exists()
 
     def after_listing(self, far: Far, monkeypatch: pytest.MonkeyPatch) -> Watch:
-        listed, replace_now = s3_model._list, self.replacing(far, 0)
+        listed, replace_now = s3_model.listed_files, self.replacing(far, 0)
 
         def list_and_replace(objects: Objects) -> dict[Path, Listed]:
             found = listed(objects)
             replace_now(Progress("fetching", 0.0, ""))
             return found
 
-        monkeypatch.setattr(s3_model, "_list", list_and_replace)
+        monkeypatch.setattr(s3_model, "listed_files", list_and_replace)
         return ignore
 
     def test_after_the_last_byte_does_no_harm(self, far: Far, pruned: str) -> None:

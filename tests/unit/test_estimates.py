@@ -241,7 +241,7 @@ def test_token_files_that_cannot_serve(tmp_path: Path) -> None:
             estimated(spec)
     ids = torch.zeros(6, 40, dtype=torch.int64)
     save_file({"input_ids": ids, "noised_input_ids": ids[:, None].clone()}, path)
-    transient = {"recipe": {"sinks": "discount-transient"}}
+    transient: dict[str, Any] = {"recipe": {"sinks": "discount-transient"}}
     with pytest.raises(InvalidSpec, match="needs two timesteps"):
         estimated(spec_of(calibration={"source": path.as_uri(), "samples": 6}, **transient))
 
