@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,6 +17,7 @@ import httpx
 from core.errors import HubUnavailable, ModelNotFound, UnsafeModel
 from core.estimates.errors import SourceTooSlow
 from core.estimates.files import Deadline
+from core.hub_sources import HubSource
 from core.models.intake import MAX_FILES
 from core.sources import is_plain
 from core.strict_json import Bounds, NotStrictJson, parse_strictly
@@ -34,15 +34,6 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/")
 
 
-@dataclass(frozen=True, slots=True)
-class HubModel:
-    """A repository of the hub, and the branch, tag or commit that is meant."""
-
-    name: str
-    """org/name, already found to be allowed."""
-    revision: str
-
-
 class HubFiles:
     """The files of `model` at the commit that its revision has now.
 
@@ -52,7 +43,7 @@ class HubFiles:
         HubUnavailable, SourceTooSlow: the hub does not answer, not as a hub does, or too late.
     """
 
-    def __init__(self, model: HubModel, deadline: Deadline) -> None:
+    def __init__(self, model: HubSource, deadline: Deadline) -> None:
         self._model, self._deadline = model, deadline
         self._hub = (os.environ.get("HF_ENDPOINT") or USUAL_HUB).rstrip("/")
         self._http = _client(self._hub)
@@ -193,7 +184,7 @@ def _client(hub: str) -> httpx.Client:
 
 
 @contextmanager
-def opened_hub(model: HubModel, deadline: Deadline) -> Iterator[HubFiles]:
+def opened_hub(model: HubSource, deadline: Deadline) -> Iterator[HubFiles]:
     """The files of `model`, for as long as the block runs. Raises as `HubFiles`."""
     files = HubFiles(model, deadline)
     try:

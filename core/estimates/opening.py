@@ -7,6 +7,8 @@ from pathlib import Path
 from core.errors import TextNotFound
 from core.estimates.facts import read_file_header
 from core.estimates.files import Deadline, LocalFiles, ModelFiles
+from core.estimates.hub_files import opened_hub
+from core.hub_sources import HubSource
 from core.models.headers import Header, read_header
 from core.sources import (
     Allowed,
@@ -25,9 +27,13 @@ TOKENS = ".safetensors"
 @contextmanager
 def opened_model(model: ModelRef, allowed: Allowed, deadline: Deadline) -> Iterator[ModelFiles]:
     """The files of `model`. Raises what `model_source` and the kinds of files do."""
-    source = model_source(model.source, allowed)
+    source = model_source(model.source, allowed, model.revision)
     if isinstance(source, Path):
         yield LocalFiles(source)
+        return
+    if isinstance(source, HubSource):
+        with opened_hub(source, deadline) as files:
+            yield files
         return
     # boto3 takes a second to load, which nobody with a local folder need wait for.
     from core.estimates.s3_files import S3Files  # noqa: PLC0415

@@ -15,6 +15,7 @@ from tests.buckets import new_bucket
 from tests.checkpoints import tiny_llada
 from tests.commands import Run, runner
 from tests.faulty_proxy import faulty_proxy
+from tests.header_hub import COMMIT, serving
 from tests.s3_folders import put, put_folder
 from tests.served import Served, served
 
@@ -65,7 +66,7 @@ def test_a_folder_of_the_server(bounded: Served) -> None:
         ({"pattern": "5:9", "sparsity": None}, 422, "invalid-spec"),
         ({"sparsity": 2}, 422, "invalid-spec"),
         ({"pattern": "structured:ffn"}, 422, "not-available"),
-        ({"model": {"source": "hf://org/name"}}, 422, "not-available"),
+        ({"model": {"source": "hf://org/name"}}, 422, "source-refused"),
         ({"model": {"source": "file:///etc"}}, 422, "source-refused"),
         ({"model": {"source": "s3://bucket/model"}}, 422, "source-refused"),
         ({"model": {"source": "example:none"}}, 422, "model-not-found"),
@@ -96,6 +97,19 @@ def test_seconds_come_from_the_tenants_own_last_jobs(
         server.succeeded({"report/report.json": json.dumps(other).encode()}, "somebody else")
         found = estimate(server).json()
         assert found["seconds"] == pytest.approx(found["plan"]["flops"] / 1e11)
+
+
+def test_a_model_on_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_llada(tmp_path / "model")
+    with serving() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with served(tmp_path, hub_models=("hf://org",)) as server:
+            found = estimate(server, model={"source": "hf://org/name"}).json()
+            other = estimate(server, model={"source": "hf://else/name"})
+    assert (found["model"]["family"], found["model"]["revision"]) == ("llada", COMMIT)
+    assert (other.status_code, other.json()["code"]) == (422, "source-refused")
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from core.errors import HubUnavailable, ModelNotFound, SecateurError, UnsafeMode
 from core.estimates.errors import SourceTooSlow
 from core.estimates.facts import ModelFacts, read_facts
 from core.estimates.files import Deadline, LocalFiles
-from core.estimates.hub_files import HubModel, opened_hub
+from core.estimates.hub_files import opened_hub
+from core.hub_sources import HubSource
 from tests.family_checkpoints import tiny
 from tests.header_hub import COMMIT, Fault, ModelHub, serving
 
-MODEL = HubModel("org/name", "main")
+MODEL = HubSource("org/name", "main")
 
 
 @pytest.fixture(scope="module")
