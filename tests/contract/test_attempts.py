@@ -62,13 +62,17 @@ def test_a_failure_is_told_by_its_kind(jobs: JobStore, code: str, outcome: str) 
 
 
 def test_success_and_cancellation_need_no_reason(jobs: JobStore) -> None:
-    won, stopped, never = queued(jobs), queued(jobs), queued(jobs)
+    won, stopped, never, again = (queued(jobs) for _ in range(4))
     claimed(jobs, won)
     jobs.succeed(won, 1, "key", NOW)
     claimed(jobs, stopped)
     jobs.cancel("default", stopped, NOW)
     jobs.requeue(stopped, 1, "the run was killed", NOW, max_attempts=3)
     jobs.cancel("default", never, NOW)
+    claimed(jobs, again)
+    jobs.give_back(again, 1, "leaving", NOW)
+    jobs.cancel("default", again, NOW)
+    assert runs(jobs, again) == [(1, 1, "given-back", "leaving")]
     assert runs(jobs, won) == [(1, 1, "succeeded", "")]
     assert runs(jobs, stopped) == [(1, 1, "cancelled", "")]
     assert runs(jobs, never) == []

@@ -50,6 +50,15 @@ def test_the_tenant_with_the_fewest_running_goes_first(jobs: JobStore) -> None:
     assert running == {"a": 4, "b": 4, "c": 1}
 
 
+def test_who_has_nothing_running_goes_before_who_was_served_longer_ago(jobs: JobStore) -> None:
+    for tenant in ("a", "b"):
+        for n in range(2):
+            post(jobs, tenant, n)
+    assert claim_next(jobs) == "a"
+    assert _run_one(jobs) == "b"
+    assert claim_next(jobs) == "b"
+
+
 def test_a_crowd_delays_a_newcomer_by_one_job_at_most(jobs: JobStore) -> None:
     """With one worker, which has always just ended what it had."""
     for n in range(30):

@@ -16,7 +16,7 @@ from core.jobs.store import JobStore
 from core.spec import parse_spec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-TENANTS = 4
+TENANTS = 3
 EXAMPLES = count()
 
 
@@ -55,10 +55,11 @@ class Model:
 Step = tuple[str, int, int]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["post", "post", "claim", "claim", "end", "back"]),
+        st.sampled_from(["post", "post", "post", "claim", "claim", "end", "back"]),
         st.integers(0, TENANTS - 1),
         st.integers(-1, 1),
     ),
+    min_size=15,
     max_size=30,
 )
 
