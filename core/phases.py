@@ -52,7 +52,7 @@ class Phases:
 
     def planned(self, forecast: Forecast) -> None:
         """Tell what the rest will take."""
-        self._report(Progress(self._phase, self._reached, self._message, forecast))
+        self._report(Progress(self._phase, self.reached, self._message, forecast))
 
     def _told(self, part: float, words: str) -> None:
         # A phase may count several things one after the other: model and text, for one.

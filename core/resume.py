@@ -17,7 +17,7 @@ from core.phases import Phases
 from core.pruning.engine import Pruned
 from core.pruning.kept_blocks import put_back, tensors_of
 from core.pruning.observe import Collector
-from core.pruning.patterns import Exactly, KeepPerGroup, Pattern, Share
+from core.pruning.pattern_values import Exactly, KeepPerGroup, Pattern, Share
 from core.pruning.plan import Plan
 from core.pruning.targets import Targets
 from core.recipes import Recipe

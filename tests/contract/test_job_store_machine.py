@@ -328,7 +328,7 @@ def test_operations_in_any_order(database_url: str) -> None:
         return Machine(opened[-1])
 
     run_state_machine_as_test(
-        fresh,  # type: ignore[arg-type] - whatever makes a machine will do
+        fresh,  # type: ignore[arg-type]
         settings=settings(
             max_examples=12,
             stateful_step_count=30,

@@ -13,6 +13,7 @@ from core.errors import StoreUnavailable
 from core.jobs.states import State
 from core.removal import finish_removals
 from core.store.local import LocalStore
+from tests.faults.farm import wait_for
 from tests.integration.test_http_submit import refused
 from tests.postgres import PostgresServer
 from tests.served import NOW, Served, served
@@ -64,7 +65,7 @@ class TestOnce:
 
     @pytest.mark.parametrize("key", ["", "a b", "é", "a\tb", "x" * 256], ids=ascii)
     def test_a_bad_key_is_refused(self, server: Served, key: str) -> None:
-        sent = {"Content-Type": "application/json", "Idempotency-Key": key.encode()}
+        sent = {b"Content-Type": b"application/json", b"Idempotency-Key": key.encode()}
         answer = server.http.post("/v1/jobs", json=server.spec(), headers=sent)
         problem = refused(answer, 422, "invalid-spec")
         assert [e["field"] for e in problem["errors"]] == ["idempotency-key"]
@@ -106,7 +107,7 @@ class TestRetry:
         assert (job["state"], job["attempt"], job["epoch"]) == ("queued", 1, 1)
         assert (job["error"], job["finished_at"]) == (None, None)
         assert job["metadata"] == {"a": "b"}
-        assert rung == [job_id]
+        wait_for(lambda: rung == [job_id], "the doorbell, which is rung once the answer is sent")
         assert server.http.get(at(job_id)).json() == job
         server.finish(job_id, {"report/report.json": b"{}"})
         assert server.http.get(f"{at(job_id)}/report").status_code == 200

@@ -113,11 +113,12 @@ class TestLongPoll:
     ) -> None:
         looks: list[int] = []
         real = server.app.state.waiting.watcher._look
-        monkeypatch.setattr(
-            server.app.state.waiting.watcher,
-            "_look",
-            lambda ids: looks.append(len(ids)) or real(ids),
-        )
+
+        def look(ids: list[str]) -> object:
+            looks.append(len(ids))
+            return real(ids)
+
+        monkeypatch.setattr(server.app.state.waiting.watcher, "_look", look)
         ids = [server.running() for _ in range(10)]
         with ExitStack() as stack:
             lines = [
@@ -292,8 +293,10 @@ class TestStream:
 
 
 def test_places_are_limited_by_tenant_and_in_all(tmp_path: Path) -> None:
-    limits = {"max_waiting": 3, "max_waiting_per_tenant": 2}
-    with served(tmp_path, **limits) as server, ExitStack() as stack:
+    with (
+        served(tmp_path, max_waiting=3, max_waiting_per_tenant=2) as server,
+        ExitStack() as stack,
+    ):
         keys = {name: server.key(tenant=name).text for name in "abc"}
 
         def ask(tenant: str, what: str) -> httpx.Response:

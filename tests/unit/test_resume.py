@@ -18,7 +18,7 @@ from core.models.intake import take_in
 from core.pruning.engine import prune
 from core.pruning.kept_blocks import packed, put_back, tensors_of, unpacked
 from core.pruning.observe import Watched, measure_all_blocks, observe
-from core.pruning.patterns import Exactly, KeepPerGroup, Pattern, Share
+from core.pruning.pattern_values import Exactly, KeepPerGroup, Pattern, Share
 from core.pruning.statistics import Statistic, statistic_of
 from core.recipes import METHODS, Method, Recipe, cells
 from core.resume import FinishedBlocks, KeptPassage
