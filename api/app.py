@@ -3,8 +3,6 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from secrets import token_bytes
 from typing import Final
 
 from fastapi import FastAPI
@@ -32,31 +30,17 @@ from api import (
 )
 from api.access import Access
 from api.dependencies import Resources
-from api.doorbell import Doorbell
 from api.guards import Guard
 from api.limiter import Limiter, RateHeaders
 from api.pace import Pace
 from api.places import Places
 from api.refusals import Refusals
+from api.resources import configured, open_resources
 from api.waiting import Waiting
 from api.watcher import Watcher
-from core.destinations.allowed import Allowed as Destinations
-from core.errors import BadRequest
-from core.estimates.estimate import Machine
-from core.estimates.estimator import Estimator
-from core.jobs.database import Database
-from core.jobs.deliveries import DeliveryStore
-from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
-from core.jobs.rates import Rates
-from core.jobs.store import JobStore
-from core.jobs.webhook_secrets import SecretStore
-from core.jobs.webhooks import Webhooks
 from core.settings import Settings
-from core.sources import Allowed
-from core.store.urls import open_store
 from core.telemetry.tracing import open_tracer
-from core.webhooks.allowed import Allowed as Listeners
 
 ROUTERS: Final = (
     jobs.router,
@@ -88,31 +72,9 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     Raises:
         BadRequest: the database, the broker or the object store is not configured.
     """
-    url = _configured("SECATEUR_DATABASE_URL", settings.database_url)
-    database = Database(url)
-    store_url = _configured("SECATEUR_STORE_URL", settings.store_url)
-    job_store, store = JobStore(database), open_store(store_url)
-    allowed = Allowed(settings.model_roots, settings.source_buckets, settings.hub_models)
-    machine = Machine.configured(settings.device, settings.memory_budget)
-    resources = Resources(
-        jobs=job_store,
-        store=store,
-        doorbell=Doorbell(_configured("SECATEUR_BROKER_URL", settings.broker_url)),
-        clock=lambda: datetime.now(UTC),
-        allowed=allowed,
-        destinations=Destinations(settings.push_destinations, store_url),
-        keys=KeyStore(database),
-        quotas=settings.quotas,
-        operator_tenant=settings.operator_tenant,
-        webhooks=Webhooks(
-            DeliveryStore(database),
-            SecretStore(database),
-            Listeners(settings.webhook_allow),
-            token_bytes,
-        ),
-        estimator=Estimator(allowed, machine),
-        rates=Rates(job_store, store),
-    )
+    url = configured("SECATEUR_DATABASE_URL", settings.database_url)
+    resources = open_resources(settings)
+    tracer = open_tracer("secateur-api")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -140,27 +102,22 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     )
     told = metrics.Metrics(resources.jobs.figures, resources.clock, settings.metrics_token)
     metrics.install(app, told)
-    tracer = open_tracer("secateur-api")
     observed.install(app, told.http, tracer, lambda: uuid.uuid4().hex)
-    access = Access(resources.keys, resources.clock, always=not loopback)
-    pace = Pace(_configured("SECATEUR_BROKER_URL", settings.broker_url), resources.clock)
-    limiter = Limiter.of(settings, pace)
-    refusals = Refusals(limiter, resources.jobs, resources.keys, resources.clock)
-    app.add_middleware(RateHeaders)
-    app.add_middleware(Guard, keys_demanded=access.demanded, allowed_hosts=settings.allowed_hosts)
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app, [route for router in ROUTERS for route in router.routes])
-    auth.install(app, access, limiter, refusals)
+    _guard(app, settings, resources, loopback=loopback)
     dashboard.mount_static(app)
     openapi.install(app)
     return app
 
 
-def _configured(name: str, value: str | None) -> str:
-    if not value:
-        raise BadRequest(
-            f"{name} is not set.",
-            remedy="Set it, or use `secateur serve`, which needs no configuration.",
-        )
-    return value
+def _guard(app: FastAPI, settings: Settings, resources: Resources, *, loopback: bool) -> None:
+    """Who may ask, how often, and under which names of this server."""
+    access = Access(resources.keys, resources.clock, always=not loopback)
+    pace = Pace(configured("SECATEUR_BROKER_URL", settings.broker_url), resources.clock)
+    limiter = Limiter.of(settings, pace)
+    app.add_middleware(RateHeaders)
+    app.add_middleware(Guard, keys_demanded=access.demanded, allowed_hosts=settings.allowed_hosts)
+    refusals = Refusals(limiter, resources.jobs, resources.keys, resources.clock)
+    auth.install(app, access, limiter, refusals)

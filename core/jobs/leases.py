@@ -12,6 +12,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, and_, func, null, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from core.errors import InvalidSpec, LeaseLost
 from core.jobs import admission, attempts, events, moves, order, outbox, tallies
@@ -75,33 +76,11 @@ class WorkerSide:
         A running job whose lease has expired is not taken here: the reaper puts it back into
         the queue first, so that the move, its event and the count of attempts are never skipped.
         """
-        free = (
-            select(JobRecord.id)
-            .where(JobRecord.id == job_id, JobRecord.state.in_(sources_of(State.RUNNING)))
-            .with_for_update(skip_locked=True)
-        )
-        statement = (
-            update(JobRecord)
-            .where(JobRecord.id == free.scalar_subquery())
-            .values(
-                state=State.RUNNING,
-                epoch=JobRecord.epoch + 1,
-                version=JobRecord.version + 1,
-                worker=worker,
-                lease_until=now + timedelta(seconds=lease_seconds),
-                started_at=func.coalesce(JobRecord.started_at, now),
-                message="started",
-                phase=None,
-                progress=0.0,
-                eta_seconds=None,
-                plan=null(),
-            )
-            .returning(JobRecord)
-        )
         with self._database.write() as session:
             if not admission.may_start(session, job_id, quotas):
                 return None
-            record = session.scalars(statement).one_or_none()
+            taken = _taken(job_id, worker, now, lease_seconds)
+            record = session.scalars(taken).one_or_none()
             if record is None:
                 return None
             data = {"state": record.state.value, "attempt": record.attempt, "worker": worker}
@@ -256,6 +235,35 @@ class WorkerSide:
     def _release(self, job_id: str, epoch: int, now: datetime, why: moves.Release) -> State:
         with self._database.write() as session:
             return moves.release(session, _owned(session, job_id, epoch), now, why)
+
+
+def _taken(
+    job_id: str, worker: str, now: datetime, lease_seconds: float
+) -> ReturningUpdate[JobRecord]:
+    """The row in the worker's hands, if it waits and nobody else is at it."""
+    free = (
+        select(JobRecord.id)
+        .where(JobRecord.id == job_id, JobRecord.state.in_(sources_of(State.RUNNING)))
+        .with_for_update(skip_locked=True)
+    )
+    return (
+        update(JobRecord)
+        .where(JobRecord.id == free.scalar_subquery())
+        .values(
+            state=State.RUNNING,
+            epoch=JobRecord.epoch + 1,
+            version=JobRecord.version + 1,
+            worker=worker,
+            lease_until=now + timedelta(seconds=lease_seconds),
+            started_at=func.coalesce(JobRecord.started_at, now),
+            message="started",
+            phase=None,
+            progress=0.0,
+            eta_seconds=None,
+            plan=null(),
+        )
+        .returning(JobRecord)
+    )
 
 
 def _unreadable(error: ValidationError) -> Failure:
