@@ -1,4 +1,4 @@
-"""Every error Secateur raises on purpose.
+"""Every error Secateur raises on purpose. Those of one part of it lie in a module of that part, in brackets.
 
 SecateurError
 ├── BadRequest               the request cannot be carried out as posed          exit 2
@@ -6,27 +6,35 @@ SecateurError
 │   ├── NotAvailable         a valid request for something this version lacks
 │   ├── SourceRefused        a model or text source outside the allowed places
 │   ├── DestinationRefused   a push to where the operator allows none
-│   └── KeysNeeded           other machines may reach a server only once it has keys
+│   ├── KeysNeeded           other machines may reach a server only once it has keys
+│   ├── IdempotencyKeyReused [core.idempotency_errors]
+│   └── WebhookRefused       [core.webhooks.errors]
 ├── AccessDenied             who asks may not have it                            exit 5
 │   ├── KeyMissing
 │   ├── KeyUnknown           no key, or not one of this server
 │   ├── KeyExpired
 │   ├── KeyRevoked
 │   └── ScopeMissing         a good key, made for other things
+│       └── OperatorOnly     [core.limit_errors]
 ├── NotFound
 │   ├── JobNotFound
 │   ├── ArtifactNotFound
 │   ├── KeyNotFound
-│   └── ArtifactsExpired     they were there, and retention has removed them
+│   ├── ArtifactsExpired     they were there, and retention has removed them
+│   └── DeliveryNotFound     [core.webhooks.errors]
 ├── Conflict
 │   ├── WrongState           the job's state does not allow the move
 │   ├── LeaseLost            another worker owns the job now
-│   └── OutputExists         refusing to overwrite
+│   ├── OutputExists         refusing to overwrite
+│   ├── IdempotencyKeyInFlight  [core.idempotency_errors]
+│   ├── NoKeysYet, LastAdminKey [core.limit_errors]
+│   └── RotatedTooOften      [core.webhooks.errors]
 ├── ModelError               the checkpoint cannot be used                       exit 3
 │   ├── ModelNotFound
 │   ├── UnsafeModel          pickle, remote code, links that leave the folder
 │   ├── UnsupportedModel     a family or config key we do not know
-│   └── BrokenCheckpoint     missing tensors, wrong shapes, NaN
+│   ├── BrokenCheckpoint     missing tensors, wrong shapes, NaN
+│   └── ModelTooLarge        [core.intake_errors]
 ├── PruningError             the numbers do not allow it                         exit 3
 │   └── SingularHessian
 ├── DataError                the calibration text cannot be used                 exit 3
@@ -36,13 +44,21 @@ SecateurError
 │   └── HubUnavailable       the hub does not answer, or not with what it announced
 ├── SourceError              what a source names cannot be read now          exit 3
 │   ├── SourceUnavailable    its store does not answer, or not with what it announced
-│   └── SourceChanged        an object was replaced while it was being read
+│   ├── SourceChanged        an object was replaced while it was being read
+│   └── SourceTooSlow        [core.estimates.errors]
 ├── ResourceError            the machine is too small                            exit 4
 │   ├── OutOfMemory
 │   └── DiskFull
 ├── StoreError
 │   ├── StoreUnavailable
 │   └── CorruptObject        bytes differ from their SHA-256
+├── LimitReached             a tenant has, or asks for, as much as it may  [core.limit_errors]
+│   ├── QuotaReached         QueueFull, StorageFull, JobTooLarge
+│   ├── RateLimited
+│   └── TooManyFailures
+├── TooManyWaiting, NoPlaceToWait   streams and long polls           [core.waiting_errors]
+├── EstimatesBusy            [core.estimates.errors]
+├── PhaseTimeout             a run took longer than its phase may     [core.run_errors]
 ├── GateFailed               a condition on the report is met                    exit 6
 ├── MetricMissing            a condition names what the report does not have     exit 2
 ├── TrackerError             MLflow does not take the run
