@@ -29,7 +29,7 @@ def client(server: Served) -> Iterator[Client]:
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secateur.following.PAUSE", 0.05)
-    monkeypatch.setattr("secateur.client.PAUSE", 0.05)
+    monkeypatch.setattr("secateur.job_calls.PAUSE", 0.05)
 
 
 def answer(status: str, body: bytes, kind: str = "application/json") -> bytes:
@@ -197,11 +197,9 @@ def test_what_a_stream_must_not_be() -> None:
         list(client.events("job_x"))
 
 
-def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_has_an_end() -> None:
     ticks = iter([0.0, 10.0, 29.0, 31.0, 100.0, 100.0, 131.0])
-    monkeypatch.setattr("secateur.following.time.monotonic", lambda: next(ticks))
-    monkeypatch.setattr("secateur.following.time.sleep", lambda _: None)
-    patience, broken = Patience(), BrokenOff("broke.")
+    patience, broken = Patience(lambda: next(ticks)), BrokenOff("broke.")
     for _ in range(3):
         patience.bear(broken)
     with pytest.raises(BrokenOff):

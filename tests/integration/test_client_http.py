@@ -24,7 +24,9 @@ from core.errors import (
 from core.jobs.states import State
 from core.spec import parse_spec
 from secateur import Client
+from secateur.blocking import now
 from secateur.download import Artifact, fetch, local_path
+from secateur.line import BlockingLine
 from secateur.problems import (
     NotASecateurServer,
     Unreachable,
@@ -212,7 +214,7 @@ def partial(start: int, sent: bytes) -> bytes:
 def test_a_cut_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
     script = [whole(DATA[:1000]), partial(1000, DATA[1000:5000]), b"", partial(5000, DATA[5000:])]
     with scripted(script) as (url, requests), httpx.Client(base_url=url) as http:
-        fetch(http, artifact(), tmp_path / "w.bin")
+        now(fetch(BlockingLine(http), artifact(), tmp_path / "w.bin"))
     assert (tmp_path / "w.bin").read_bytes() == DATA
     assert [p.name for p in tmp_path.iterdir()] == ["w.bin"]
     assert "range:" not in requests[0].lower()
@@ -226,7 +228,7 @@ def test_a_server_that_starts_over_is_believed(tmp_path: Path) -> None:
         scripted([whole(DATA[:1000]), whole(DATA)]) as (url, _),
         httpx.Client(base_url=url) as http,
     ):
-        fetch(http, artifact(), tmp_path / "w.bin")
+        now(fetch(BlockingLine(http), artifact(), tmp_path / "w.bin"))
     assert (tmp_path / "w.bin").read_bytes() == DATA
 
 
@@ -236,10 +238,10 @@ def test_an_interrupted_process_leaves_no_target_and_the_next_goes_on(tmp_path: 
         httpx.Client(base_url=url) as http,
         pytest.raises(Unreachable, match="1000 of 25600"),
     ):
-        fetch(http, artifact(), tmp_path / "w.bin")
+        now(fetch(BlockingLine(http), artifact(), tmp_path / "w.bin"))
     assert not (tmp_path / "w.bin").exists()
     with scripted([partial(1000, DATA[1000:])]) as (url, _), httpx.Client(base_url=url) as http:
-        fetch(http, artifact(), tmp_path / "w.bin")
+        now(fetch(BlockingLine(http), artifact(), tmp_path / "w.bin"))
     assert (tmp_path / "w.bin").read_bytes() == DATA
 
 
@@ -251,7 +253,7 @@ def test_other_bytes_are_thrown_away(tmp_path: Path, sent: bytes) -> None:
         httpx.Client(base_url=url) as http,
         pytest.raises(CorruptObject),
     ):
-        fetch(http, artifact(), tmp_path / "w.bin")
+        now(fetch(BlockingLine(http), artifact(), tmp_path / "w.bin"))
     assert list(tmp_path.iterdir()) == []
 
 
