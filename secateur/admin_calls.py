@@ -36,7 +36,7 @@ class AdminCalls(Asking):
         """What your own tenant has queued, running and stored, and what it may have."""
         return await self._ask(Call("GET", "/v1/usage", of(TenantUsage)))
 
-    async def keys(self, *, tenant: str | None = None) -> tuple[ApiKey, ...]:
+    async def api_keys(self, *, tenant: str | None = None) -> tuple[ApiKey, ...]:
         """The API keys there are and were, newest first. None of them can be read back."""
         query = {} if tenant is None else {"tenant": tenant}
         return tuple((await self._ask(Call("GET", "/v1/keys", of(_KeyList), query))).data)

@@ -67,7 +67,7 @@ class Client:
     rotate_webhook_secret = blocking(Calls.rotate_webhook_secret)
 
     usage = blocking(Calls.usage)
-    keys = blocking(Calls.keys)
+    api_keys = blocking(Calls.api_keys)
     create_key = blocking(Calls.create_key)
     revoke_key = blocking(Calls.revoke_key)
     tenants = blocking(Calls.tenants)
