@@ -103,15 +103,18 @@ class JobCalls(Asking):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         patience = Patience()
+
+        def left(most: float) -> float:
+            return most if deadline is None else max(0.0, min(most, deadline - time.monotonic()))
+
         while True:
-            left = LONG_POLL if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                job = await self._ended(job_id, min(LONG_POLL, left))
+                job = await self._ended(job_id, left(LONG_POLL))
                 patience.answered()
                 if job.state in TERMINAL:
                     return job
             except WAITING as error:
-                await self._line.pause(patience.bear(error))
+                await self._line.pause(left(patience.bear(error)))
             if deadline is not None and time.monotonic() >= deadline:
                 raise WaitedTooLong(f"job {job_id} has not ended after {timeout:g} seconds.")
 
