@@ -13,7 +13,8 @@ from api.dependencies import Administered, Jobs, known_query_only
 from api.keys import TENANT_QUERY
 from api.problems import documented
 from core.errors import InvalidSpec, StoreUnavailable
-from core.jobs.audit import AuditFilter, AuditPage
+from core.jobs.audit import AuditFilter
+from core.jobs.audit_views import AuditPage
 from core.limit_errors import OperatorOnly
 
 EXAMPLE: Final[dict[str, Any]] = {

@@ -14,7 +14,7 @@ from api.dependencies import Administered, By, Keys, Now, known_query_only
 from api.forms import body_of, parse
 from api.problems import CrossSite, MalformedBody, documented
 from core.errors import InvalidSpec, KeyNotFound, ScopeMissing, SecateurError, StoreUnavailable
-from core.jobs.credentials import ApiKey, Scope
+from core.jobs.credentials import ApiKey, CreatedKey, Scope
 from core.limit_errors import LastAdminKey, NoKeysYet, OperatorOnly
 
 TENANT_QUERY: Final = Query(
@@ -58,10 +58,6 @@ class KeyRequest(BaseModel):
 
 class KeyList(BaseModel):
     data: list[ApiKey]
-
-
-class CreatedKey(ApiKey):
-    key: str = Field(description="what its owner sends; shown this once")
 
 
 @router.get(

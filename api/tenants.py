@@ -13,7 +13,7 @@ from api.forms import body_of, parse
 from api.keys import WRITING
 from api.problems import MalformedBody, documented
 from core.errors import InvalidSpec, ScopeMissing, StoreUnavailable
-from core.jobs.tenants import TenantUsage
+from core.jobs.tenant_views import TenantUsage
 from core.limit_errors import OperatorOnly
 from core.quotas import Quota
 

@@ -1,11 +1,13 @@
 """What following a job over a line that breaks takes: the format of its events, and patience."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from core.errors import SecateurError, StoreUnavailable
 from core.idempotency_errors import IdempotencyKeyInFlight
+from core.limit_errors import RateLimited
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 from secateur.problems import Unreachable
 
@@ -20,12 +22,15 @@ PASSING: Final = (
     IdempotencyKeyInFlight,
 )
 """What may be otherwise in a moment, so that the same request is worth another try."""
+WAITING: Final = (*PASSING, RateLimited)
+"""The same for who waits anyway, and can do so until the server wants to be asked again."""
 
 
 @dataclass(slots=True)
 class Patience:
     """With one server, over the requests of one call."""
 
+    clock: Callable[[], float] = time.monotonic
     met: bool = False
     since: float | None = None
 
@@ -33,17 +38,20 @@ class Patience:
         """All is well again."""
         self.met, self.since = True, None
 
-    def bear(self, error: SecateurError) -> None:
-        """Pause before another try. Raises `error` once it has lasted too long.
+    def bear(self, error: SecateurError) -> float:
+        """Seconds to pause before another try. Raises `error` once it has lasted too long.
 
         And at once where nobody was ever there: that is a wrong address.
         """
-        now = time.monotonic()
+        if isinstance(error, RateLimited):
+            self.answered()
+            return error.retry_after
+        now = self.clock()
         self.since = now if self.since is None else self.since
         if (type(error) is Unreachable and not self.met) or now - self.since > PATIENCE:
             raise error
         self.met = True
-        time.sleep(PAUSE)
+        return PAUSE
 
 
 @dataclass(frozen=True, slots=True)

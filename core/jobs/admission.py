@@ -8,25 +8,17 @@ because a transaction that writes is the only one.
 from collections.abc import Collection
 from typing import Any, Final
 
-from pydantic import BaseModel, Field
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from core.jobs.records import JobRecord
 from core.jobs.states import OWNED, State
 from core.jobs.tenant_records import TenantRecord
+from core.jobs.tenant_views import Usage
 from core.limit_errors import QueueFull, StorageFull
 from core.quotas import Quota, Quotas
 
 _LOCKS: Final = 0x7465_6E61  # a space of its own among advisory locks
-
-
-class Usage(BaseModel):
-    """What a tenant has now."""
-
-    queued_jobs: int = 0
-    running_jobs: int = Field(0, description="those that are being cancelled included")
-    stored_bytes: int = Field(0, description="of all results that have not been removed")
 
 
 def hold(session: Session, tenant: str) -> None:

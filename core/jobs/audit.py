@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import BaseModel, Field
 from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
+from core.jobs.audit_views import AuditEntry, AuditPage
 from core.jobs.cursors import cursor_of, place_of
 from core.jobs.database import Database
 from core.jobs.tenant_records import AuditRecord
@@ -28,25 +28,6 @@ class Actor:
 
 COMMAND_LINE: Final = Actor(tenant=None, address="command line")
 """Whoever can write the database needs no key."""
-
-
-class AuditEntry(BaseModel):
-    id: str
-    at: datetime
-    tenant: str | None = Field(description="whose key did it; none for a key that is none")
-    key_id: str | None
-    action: str = Field(description="such as job.submit or key.revoke")
-    target: str | None = Field(description="the job, key or tenant that it was done to")
-    outcome: str = Field(description="done, or the code of the refusal")
-    address: str | None
-    request_id: str | None
-    detail: dict[str, Any]
-
-
-class AuditPage(BaseModel):
-    data: list[AuditEntry]
-    has_more: bool
-    next: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Literal, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from core.errors import KeyExpired, KeyRevoked
 
@@ -48,6 +48,10 @@ class ApiKey(BaseModel):
     def opens(self, scope: Scope) -> bool:
         """Whether it may do what `scope` names; `admin` may do everything within its tenant."""
         return scope in self.scopes or "admin" in self.scopes
+
+
+class CreatedKey(ApiKey):
+    key: str = Field(description="what its owner sends; shown this once")
 
 
 def new_text(entropy: Entropy) -> str:

@@ -2,26 +2,18 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.jobs import audit
-from core.jobs.admission import Usage, busy_tenants, quota_of, quotas_of, usage_of
+from core.jobs.admission import busy_tenants, quota_of, quotas_of, usage_of
 from core.jobs.audit import Actor
 from core.jobs.database import Database
 from core.jobs.records import JobRecord, KeyRecord
 from core.jobs.states import OWNED, State
 from core.jobs.tenant_records import TenantRecord
+from core.jobs.tenant_views import TenantUsage, Usage
 from core.quotas import Quota, Quotas
-
-
-class TenantUsage(BaseModel):
-    """One tenant: what it has, and what it may have."""
-
-    tenant: str
-    usage: Usage
-    quota: Quota = Field(description="null: not limited")
 
 
 class TenantSide:

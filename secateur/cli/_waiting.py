@@ -9,11 +9,13 @@ from core.errors import StoreUnavailable
 from core.jobs.states import TERMINAL, State
 from core.jobs.views import Event, Job
 from core.report.conditions import Condition
+from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 from secateur.cli._board import board
 from secateur.cli._gate import Conclusion
 from secateur.cli._output import note
 from secateur.cli._remote import show
 from secateur.client import Client
+from secateur.job_calls import LONG_POLL
 from secateur.problems import Unreachable, WaitedTooLong
 
 PATIENCE: Final = 120.0
@@ -37,9 +39,10 @@ def wait(
     """
     began = answered = time.monotonic()
     seen = 0
+    job: Job | None = None
     while True:
         try:
-            job = client.get(job_id)
+            job = client.get(job_id) if job is None else _next(client, job, began, timeout)
             # The state was read first: no event follows the one that ends a job.
             for event in client.events(job_id, after=seen, follow=False):
                 seen = event.id
@@ -51,12 +54,23 @@ def wait(
             if time.monotonic() - answered > patience:
                 raise
             note(f"waiting for the server: {error.message}")
+            job = None
         if timeout is not None and time.monotonic() - began > timeout:
             raise WaitedTooLong(
                 f"job {job_id} has not ended after {timeout:g} seconds.",
                 remedy=f"It goes on: secateur watch {job_id}, or secateur cancel {job_id}.",
             )
+        # News may come several times a second, which is more often than anybody reads.
         time.sleep(_PAUSE if timeout is None else min(_PAUSE, timeout / 10))
+
+
+def _next(client: Client, job: Job, began: float, timeout: float | None) -> Job:
+    """The job once something has happened to it, or as it is after some seconds."""
+    left = LONG_POLL if timeout is None else began + timeout - time.monotonic()
+    try:
+        return client.changed(job, seconds=max(0.0, min(LONG_POLL, left)))
+    except (TooManyWaiting, NoPlaceToWait):
+        return client.get(job.id)
 
 
 def conclude(

@@ -8,7 +8,7 @@ import typer
 from secateur.cli import _options as o
 
 if TYPE_CHECKING:
-    from core.jobs.audit import AuditPage
+    from core.jobs.audit_views import AuditPage
 
 Day = Annotated[
     datetime | None,

@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from core.errors import InvalidSpec, JobNotFound, WrongState
-from core.jobs.audit import Actor, AuditEntry, AuditFilter
+from core.jobs.audit import Actor, AuditFilter
+from core.jobs.audit_views import AuditEntry
 from core.jobs.credentials import ApiKey
 from core.jobs.cursors import cursor_of
 from core.jobs.keys import KeyStore

@@ -8,7 +8,9 @@ import pytest
 from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
 from core.store.s3_options import S3Options
+from secateur import Client
 from tests.buckets import new_bucket
+from tests.clients import KINDS, Connect
 from tests.commands import Run, runner
 from tests.faults.farm import Farm
 from tests.served import Served, served
@@ -18,6 +20,18 @@ from tests.served import Served, served
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+@pytest.fixture(params=KINDS)
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Makes a client, of either kind in turn."""
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def client(connect: Connect, server: Served) -> Iterator[Client]:
+    with connect(server.url) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

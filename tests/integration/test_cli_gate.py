@@ -12,10 +12,12 @@ import pytest
 from core.errors import OutOfMemory
 from core.jobs.views import Failure, Job
 from core.progress import Progress
+from core.waiting_errors import TooManyWaiting
 from secateur.cli._waiting import wait
 from secateur.client import Client
-from secateur.problems import Unreachable
+from secateur.problems import Unreachable, WaitedTooLong
 from tests.commands import Ran, run
+from tests.faulty_proxy import faulty_proxy
 from tests.report_inputs import report_for, sink_arrays
 from tests.served import NOW, Served
 
@@ -193,6 +195,35 @@ def test_waiting_outlasts_a_restart_but_not_for_ever(server: Served) -> None:
     assert told == ["queued", "attempt 1 started", "succeeded"]
     with Restarting(server.url, away=9) as client, pytest.raises(Unreachable):
         wait(client, job_id, lambda _: None, patience=0)
+
+
+class Crowded(Client):
+    """No place to wait at its server."""
+
+    def changed(self, job: Job, *, seconds: float = 20.0) -> Job:
+        raise TooManyWaiting(most=1)
+
+
+def test_waiting_asks_when_there_is_news(server: Served) -> None:
+    def end(job_id: str) -> threading.Timer:
+        failure = Failure(code="bad-data", message="why")
+        timer = threading.Timer(3.0, server.jobs.fail, [job_id, 1, failure, NOW])
+        timer.start()
+        return timer
+
+    job_id = server.running()
+    with faulty_proxy(server.url) as proxy, Client(proxy.url) as client:
+        timer = end(job_id)
+        assert wait(client, job_id, lambda _: None).state == "failed"
+        assert len(proxy.seen) <= 5, "once a second it would be eight"
+        timer.join()
+    job_id = server.running()
+    with Crowded(server.url) as client:
+        timer = end(job_id)
+        assert wait(client, job_id, lambda _: None, timeout=60).state == "failed"
+        timer.join()
+    with Client(server.url) as client, pytest.raises(WaitedTooLong):
+        wait(client, server.running(), lambda _: None, timeout=0.3)
 
 
 def test_a_part_of_a_job_can_be_downloaded(server: Served, tmp_path: Path) -> None:

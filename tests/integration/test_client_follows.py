@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,24 +11,21 @@ from core.errors import JobNotFound, NotFound, WrongState
 from core.idempotency_errors import IdempotencyKeyReused
 from core.jobs.states import State
 from core.jobs.views import Failure
+from core.limit_errors import RateLimited
 from core.progress import Progress
 from secateur import Client
 from secateur.following import Message, Parser, Patience
 from secateur.problems import BrokenOff, NotASecateurServer, Unreachable, WaitedTooLong
+from tests.clients import Connect
+from tests.faulty_proxy import faulty_proxy
 from tests.integration.test_client_http import scripted
 from tests.served import NOW, Served, served
-
-
-@pytest.fixture
-def client(server: Served) -> Iterator[Client]:
-    with Client(server.url) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secateur.following.PAUSE", 0.05)
-    monkeypatch.setattr("secateur.client.PAUSE", 0.05)
+    monkeypatch.setattr("secateur.job_calls.PAUSE", 0.05)
 
 
 def answer(status: str, body: bytes, kind: str = "application/json") -> bytes:
@@ -51,12 +47,14 @@ def header(request: str, name: str) -> str:
 
 
 class TestSubmit:
-    def test_a_request_whose_line_broke_is_sent_again_under_its_key(self, server: Served) -> None:
+    def test_a_request_whose_line_broke_is_sent_again_under_its_key(
+        self, connect: Connect, server: Served
+    ) -> None:
         made = job_json(server)
         busy = problem("409 Conflict", "idempotency-key-in-flight")
         away = problem("503 Unavailable", "store-unavailable")
         script = [b"", b"HTTP/1.1 202 Acc", busy, away, answer("202 Accepted", made)]
-        with scripted(script) as (url, requests), Client(url) as client:
+        with scripted(script) as (url, requests), connect(url) as client:
             assert client.submit(server.spec()).model_dump_json().encode() == made
         keys = {header(request, "idempotency-key") for request in requests}
         assert len(keys) == 1
@@ -72,16 +70,18 @@ class TestSubmit:
         with pytest.raises(IdempotencyKeyReused):
             client.submit(server.spec(priority=1), idempotency_key="nightly-7")
 
-    def test_a_refusal_is_final_and_nobody_is_not_waited_for(self, server: Served) -> None:
+    def test_a_refusal_is_final_and_nobody_is_not_waited_for(
+        self, connect: Connect, server: Served
+    ) -> None:
         script = [problem("422 No", "invalid-spec")]
         with (
             scripted(script) as (url, _),
-            Client(url) as client,
+            connect(url) as client,
             pytest.raises(Exception, match="why"),
         ):
             client.submit(server.spec())
         began = time.monotonic()
-        with Client("http://127.0.0.1:1") as nobody, pytest.raises(Unreachable) as refusal:
+        with connect("http://127.0.0.1:1") as nobody, pytest.raises(Unreachable) as refusal:
             nobody.submit(server.spec())
         assert type(refusal.value) is Unreachable
         assert time.monotonic() - began < 5
@@ -100,23 +100,40 @@ def test_retry_and_delete(server: Served, client: Client) -> None:
             refused(job_id)
 
 
-def test_waiting_takes_one_request_and_not_many(server: Served, client: Client) -> None:
+def test_waiting_takes_one_request_and_not_many(connect: Connect, server: Served) -> None:
     job_id = server.running()
-    asked: list[str] = []
-    client._http.event_hooks = {"request": [lambda request: asked.append(str(request.url))]}
     timer = threading.Timer(
         1.0, server.jobs.fail, [job_id, 1, Failure(code="bad-data", message="why"), NOW]
     )
     timer.start()
-    assert client.wait(job_id).state is State.FAILED
-    timer.join()
-    assert len(asked) == 1
-    with pytest.raises(WaitedTooLong, match=r"after 0\.3 seconds"):
-        client.wait(server.running(), timeout=0.3)
-    assert len(asked) <= 3
+    with faulty_proxy(server.url) as proxy, connect(proxy.url) as client:
+        assert client.wait(job_id).state is State.FAILED
+        timer.join()
+        assert len(proxy.seen) == 1
+        with pytest.raises(WaitedTooLong, match=r"after 0\.3 seconds"):
+            client.wait(server.running(), timeout=0.3)
+        assert len(proxy.seen) <= 3
 
 
-def test_a_servers_restart_is_waited_out(tmp_path: Path) -> None:
+def test_who_waits_comes_back_when_the_server_says(connect: Connect, server: Served) -> None:
+    ended = server.http.get(f"/v1/jobs/{server.failed()}").content
+    busy = problem("429 Many\r\nRetry-After: 1", "rate-limited")
+    began = time.monotonic()
+    with scripted([busy, answer("200 OK", ended)]) as (url, _), connect(url) as client:
+        assert client.wait("job_x").state is State.FAILED
+    assert time.monotonic() - began >= 1
+    with scripted([busy]) as (url, _), connect(url) as client, pytest.raises(WaitedTooLong):
+        client.wait("job_x", timeout=0.2)
+    with (
+        scripted([busy]) as (url, _),
+        connect(url) as client,
+        pytest.raises(RateLimited) as refused,
+    ):
+        client.submit(server.spec())
+    assert refused.value.retry_after == 1
+
+
+def test_a_servers_restart_is_waited_out(connect: Connect, tmp_path: Path) -> None:
     """It is gone in the middle of a stream and of a long poll, and comes back on the same port."""
     with served(tmp_path) as first:
         job_id = first.running()
@@ -125,11 +142,11 @@ def test_a_servers_restart_is_waited_out(tmp_path: Path) -> None:
         ended: list[State] = []
 
         def follow() -> None:
-            with Client(first.url) as client:
+            with connect(first.url) as client:
                 seen.extend(event.id for event in client.events(job_id))
 
         def wait() -> None:
-            with Client(first.url) as client:
+            with connect(first.url) as client:
                 ended.append(client.wait(job_id, timeout=60).state)
 
         threads = [threading.Thread(target=run) for run in (follow, wait)]
@@ -168,7 +185,7 @@ def sse(text: str) -> bytes:
 END = 'event: end\ndata: {"state": "succeeded"}\n\n'
 
 
-def test_a_broken_stream_goes_on_where_it_broke(server: Served) -> None:
+def test_a_broken_stream_goes_on_where_it_broke(connect: Connect, server: Served) -> None:
     script = [
         sse("retry: 2000\n\n" + event(1) + event(2) + "event: log\ndata: {half"),
         b"",
@@ -176,32 +193,30 @@ def test_a_broken_stream_goes_on_where_it_broke(server: Served) -> None:
         problem("429 Many", "too-many-waiting"),
         sse(event(3) + END) + b"0\r\n\r\n",
     ]
-    with scripted(script) as (url, requests), Client(url) as client:
+    with scripted(script) as (url, requests), connect(url) as client:
         assert [each.id for each in client.events("job_x")] == [1, 2, 3]
     assert [header(r, "last-event-id") for r in requests] == ["0", "2", "2", "2", "2"]
     assert {header(r, "accept") for r in requests} == {"text/event-stream"}
 
 
-def test_a_stream_of_an_ended_job_that_was_read_ends_at_once() -> None:
+def test_a_stream_of_an_ended_job_that_was_read_ends_at_once(connect: Connect) -> None:
     gone = b"HTTP/1.1 204 No Content\r\n\r\n"
-    with scripted([gone]) as (url, _), Client(url) as client:
+    with scripted([gone]) as (url, _), connect(url) as client:
         assert list(client.events("job_x", after=3)) == []
 
 
-def test_what_a_stream_must_not_be() -> None:
+def test_what_a_stream_must_not_be(connect: Connect) -> None:
     strange = sse("event: log\ndata: [1]\n\n")
-    with scripted([strange]) as (url, _), Client(url) as client, pytest.raises(NotASecateurServer):
+    with scripted([strange]) as (url, _), connect(url) as client, pytest.raises(NotASecateurServer):
         list(client.events("job_x"))
     absent = problem("404 No", "job-not-found")
-    with scripted([absent]) as (url, _), Client(url) as client, pytest.raises(NotFound):
+    with scripted([absent]) as (url, _), connect(url) as client, pytest.raises(NotFound):
         list(client.events("job_x"))
 
 
-def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_has_an_end() -> None:
     ticks = iter([0.0, 10.0, 29.0, 31.0, 100.0, 100.0, 131.0])
-    monkeypatch.setattr("secateur.following.time.monotonic", lambda: next(ticks))
-    monkeypatch.setattr("secateur.following.time.sleep", lambda _: None)
-    patience, broken = Patience(), BrokenOff("broke.")
+    patience, broken = Patience(lambda: next(ticks)), BrokenOff("broke.")
     for _ in range(3):
         patience.bear(broken)
     with pytest.raises(BrokenOff):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
 from core.errors import (
@@ -24,7 +23,7 @@ from core.errors import (
 from core.jobs.states import State
 from core.spec import parse_spec
 from secateur import Client
-from secateur.download import Artifact, fetch, local_path
+from secateur.download import Artifact, local_path
 from secateur.problems import (
     NotASecateurServer,
     Unreachable,
@@ -32,6 +31,7 @@ from secateur.problems import (
     failure_of,
     rebuilt,
 )
+from tests.clients import Connect, fetch
 from tests.served import NOW, Served
 
 FILES = {
@@ -39,12 +39,6 @@ FILES = {
     "model/w.safetensors": bytes(range(256)) * 64,
     "report/report.json": b'{"a": 1}',
 }
-
-
-@pytest.fixture
-def client(server: Served) -> Iterator[Client]:
-    with Client(server.url) as made:
-        yield made
 
 
 def test_submit_get_cancel(server: Served, client: Client) -> None:
@@ -79,8 +73,9 @@ def test_every_error_of_ours_can_be_raised_again() -> None:
 
 
 def test_lists_run_over_all_pages(server: Served, client: Client) -> None:
-    made = {server.submit(metadata={"test": "client"}) for _ in range(5)}
-    listed = client.list(metadata={"test": "client"}, state=State.QUEUED, page_size=2)
+    mark = {"test": type(client).__name__}
+    made = {server.submit(metadata=mark) for _ in range(5)}
+    listed = client.list(metadata=mark, state=State.QUEUED, page_size=2)
     assert {job.id for job in listed} == made
 
 
@@ -148,17 +143,17 @@ def test_nothing_to_download_says_why(server: Served, client: Client, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_other_servers_and_none_are_told_apart(tmp_path: Path) -> None:
-    with Client("http://127.0.0.1:1") as nobody, pytest.raises(Unreachable, match="serve"):
+def test_other_servers_and_none_are_told_apart(connect: Connect, tmp_path: Path) -> None:
+    with connect("http://127.0.0.1:1") as nobody, pytest.raises(Unreachable, match="serve"):
         nobody.get("job_x")
     with pytest.raises(BadRequest):
-        Client("http://127.0.0.1:port")
-    with Client("ftp://127.0.0.1") as odd, pytest.raises(BadRequest):
+        connect("http://127.0.0.1:port")
+    with connect("ftp://127.0.0.1") as odd, pytest.raises(BadRequest):
         odd.get("job_x")
     greeting = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
     with (
         scripted([greeting]) as (url, _),
-        Client(url) as stranger,
+        connect(url) as stranger,
         pytest.raises(NotASecateurServer),
     ):
         stranger.get("job_x")
@@ -209,10 +204,10 @@ def partial(start: int, sent: bytes) -> bytes:
     return f"HTTP/1.1 206 Partial Content\r\n{span}\r\n{length}\r\n\r\n".encode() + sent
 
 
-def test_a_cut_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_cut_download_goes_on_where_it_stopped(connect: Connect, tmp_path: Path) -> None:
     script = [whole(DATA[:1000]), partial(1000, DATA[1000:5000]), b"", partial(5000, DATA[5000:])]
-    with scripted(script) as (url, requests), httpx.Client(base_url=url) as http:
-        fetch(http, artifact(), tmp_path / "w.bin")
+    with scripted(script) as (url, requests), connect(url) as client:
+        fetch(client, artifact(), tmp_path / "w.bin")
     assert (tmp_path / "w.bin").read_bytes() == DATA
     assert [p.name for p in tmp_path.iterdir()] == ["w.bin"]
     assert "range:" not in requests[0].lower()
@@ -221,37 +216,39 @@ def test_a_cut_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert f'if-range: "{ETAG}"' in request.lower()
 
 
-def test_a_server_that_starts_over_is_believed(tmp_path: Path) -> None:
+def test_a_server_that_starts_over_is_believed(connect: Connect, tmp_path: Path) -> None:
     with (
         scripted([whole(DATA[:1000]), whole(DATA)]) as (url, _),
-        httpx.Client(base_url=url) as http,
+        connect(url) as client,
     ):
-        fetch(http, artifact(), tmp_path / "w.bin")
+        fetch(client, artifact(), tmp_path / "w.bin")
     assert (tmp_path / "w.bin").read_bytes() == DATA
 
 
-def test_an_interrupted_process_leaves_no_target_and_the_next_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_process_leaves_no_target_and_the_next_goes_on(
+    connect: Connect, tmp_path: Path
+) -> None:
     with (
         scripted([whole(DATA[:1000]), *[b""] * 5]) as (url, _),
-        httpx.Client(base_url=url) as http,
+        connect(url) as client,
         pytest.raises(Unreachable, match="1000 of 25600"),
     ):
-        fetch(http, artifact(), tmp_path / "w.bin")
+        fetch(client, artifact(), tmp_path / "w.bin")
     assert not (tmp_path / "w.bin").exists()
-    with scripted([partial(1000, DATA[1000:])]) as (url, _), httpx.Client(base_url=url) as http:
-        fetch(http, artifact(), tmp_path / "w.bin")
+    with scripted([partial(1000, DATA[1000:])]) as (url, _), connect(url) as client:
+        fetch(client, artifact(), tmp_path / "w.bin")
     assert (tmp_path / "w.bin").read_bytes() == DATA
 
 
 @pytest.mark.parametrize("sent", [bytes(len(DATA)), DATA + b"more"], ids=["other", "longer"])
-def test_other_bytes_are_thrown_away(tmp_path: Path, sent: bytes) -> None:
+def test_other_bytes_are_thrown_away(connect: Connect, tmp_path: Path, sent: bytes) -> None:
     answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(sent)}\r\n\r\n".encode() + sent
     with (
         scripted([answer]) as (url, _),
-        httpx.Client(base_url=url) as http,
+        connect(url) as client,
         pytest.raises(CorruptObject),
     ):
-        fetch(http, artifact(), tmp_path / "w.bin")
+        fetch(client, artifact(), tmp_path / "w.bin")
     assert list(tmp_path.iterdir()) == []
 
 

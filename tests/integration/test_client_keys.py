@@ -14,7 +14,7 @@ import pytest
 
 from core.errors import BadRequest, KeyMissing, KeyRevoked, KeyUnknown, ScopeMissing, SecateurError
 from core.jobs.credentials import new_text
-from secateur import Client
+from tests.clients import Connect
 from tests.served import NOW, Served, served
 
 KEY = new_text(Random(1).randbytes)
@@ -86,43 +86,47 @@ def listed(url: str) -> bytes:
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
 def test_a_redirected_download_leaves_the_key_behind(
-    home: Elsewhere, other: Elsewhere, tmp_path: Path, name: str
+    connect: Connect, home: Elsewhere, other: Elsewhere, tmp_path: Path, name: str
 ) -> None:
     home.answers = {
         "/v1/jobs/j/artifacts": listed("/v1/jobs/j/artifacts/c"),
         "/v1/jobs/j/artifacts/c": f"{other.url.replace('127.0.0.1', name)}/file",
     }
-    with Client(home.url, api_key=KEY) as client:
+    with connect(home.url, api_key=KEY) as client:
         client.download("j", tmp_path)
     assert (tmp_path / "model" / "config.json").read_bytes() == DATA
     assert {key for _, key in home.seen} == {f"Bearer {KEY}"}
     assert other.seen == [("/file", None)]
 
 
-def test_a_redirect_back_home_may_keep_it(home: Elsewhere, tmp_path: Path) -> None:
+def test_a_redirect_back_home_may_keep_it(
+    connect: Connect, home: Elsewhere, tmp_path: Path
+) -> None:
     home.answers = {
         "/v1/jobs/j/artifacts": listed("/first"),
         "/first": "/second",
         "/second": DATA,
     }
-    with Client(home.url, api_key=KEY) as client:
+    with connect(home.url, api_key=KEY) as client:
         client.download("j", tmp_path)
     assert home.seen[-1] == ("/second", f"Bearer {KEY}")
 
 
 def test_a_list_that_leads_elsewhere_does_not_take_it_along(
-    home: Elsewhere, other: Elsewhere, tmp_path: Path
+    connect: Connect, home: Elsewhere, other: Elsewhere, tmp_path: Path
 ) -> None:
     home.answers["/v1/jobs/j/artifacts"] = listed(f"{other.url}/file")
-    with Client(home.url, api_key=KEY) as client:
+    with connect(home.url, api_key=KEY) as client:
         client.download("j", tmp_path)
     assert other.seen == [("/file", None)]
 
 
-def test_without_a_key_none_is_sent(home: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_key_none_is_sent(
+    connect: Connect, home: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECATEUR_API_KEY", KEY)  # the command line's; a program names its own
     home.answers["/v1/jobs/j/artifacts"] = b'{"data": []}'
-    with Client(home.url) as client:
+    with connect(home.url) as client:
         assert client.artifacts("j") == ()
     assert home.seen == [("/v1/jobs/j/artifacts", None)]
 
@@ -130,22 +134,22 @@ def test_without_a_key_none_is_sent(home: Elsewhere, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "key", ["", "sec_short", "hunter2 hunter2", KEY + "\r\nX: y", KEY[:-1] + "é"]
 )
-def test_what_is_no_key_is_refused_unseen(key: str) -> None:
+def test_what_is_no_key_is_refused_unseen(connect: Connect, key: str) -> None:
     with pytest.raises(BadRequest, match="SECATEUR_API_KEY") as refused:
-        Client(api_key=key)
+        connect(api_key=key)
     assert not key or key not in str(refused.value)
 
 
-def test_refusals_are_the_servers_own(tmp_path: Path) -> None:
+def test_refusals_are_the_servers_own(connect: Connect, tmp_path: Path) -> None:
     with served(tmp_path) as server:
-        _check_refusals(server)
+        _check_refusals(connect, server)
 
 
-def _check_refusals(server: Served) -> None:
+def _check_refusals(connect: Connect, server: Served) -> None:
     reader, revoked = server.key("jobs:read"), server.key()
     server.keys.revoke(revoked.key.id, NOW)
     spec = server.spec()
-    with Client(server.url, api_key=reader.text + "\n") as client:
+    with connect(server.url, api_key=reader.text + "\n") as client:
         assert list(client.list()) == []
         with pytest.raises(ScopeMissing, match="jobs:write"):
             client.submit(spec)
@@ -155,7 +159,7 @@ def _check_refusals(server: Served) -> None:
         (revoked.text, KeyRevoked),
     ]
     for key, kind in refusals:
-        with Client(server.url, api_key=key) as client, pytest.raises(kind) as refused:
+        with connect(server.url, api_key=key) as client, pytest.raises(kind) as refused:
             client.submit(spec)
         assert refused.value.exit_status == 5
         assert refused.value.remedy

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from core.store.s3 import S3Store
-from secateur.download import Artifact, fetch
+from secateur.blocking import now
+from secateur.download import Artifact, fetch, part_of
+from secateur.line import BlockingLine
 from tests.buckets import new_bucket
 from tests.integration.test_http_submit import refused
 from tests.served import Served, served
@@ -78,8 +80,8 @@ def test_every_listed_file_can_be_fetched(server: Served, job: str, tmp_path: Pa
             # A part that is there already is continued.
             target.parent.mkdir(parents=True, exist_ok=True)
             if artifact.name == WEIGHTS:
-                target.with_name(f".{artifact.sha256[:32]}.part").write_bytes(DATA[:1000])
-            fetch(http, artifact, target)
+                part_of(target, artifact).write_bytes(DATA[:1000])
+            now(fetch(BlockingLine(http), artifact, target))
             assert hashlib.sha256(target.read_bytes()).hexdigest() == artifact.sha256
 
 

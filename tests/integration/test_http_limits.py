@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from api.pace import Pace
-from core.jobs.audit import AuditEntry, AuditFilter
+from core.jobs.audit import AuditFilter
+from core.jobs.audit_views import AuditEntry
 from tests.served import NOW, Served, served
 
 KEYLESS_ROUTES = ("/healthz", "/openapi.json", "/docs", "/session")

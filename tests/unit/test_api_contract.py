@@ -36,7 +36,10 @@ ABSENT_WITHOUT_THE_WORKER_EXTRA = [
     ("module", "unwanted"),
     [
         ("api.app", [*ABSENT_WITHOUT_THE_WORKER_EXTRA, "workers", "secateur"]),
-        ("secateur.client", [*ABSENT_WITHOUT_THE_WORKER_EXTRA, "fastapi", "celery", "sqlalchemy"]),
+        (
+            "secateur.async_client",
+            [*ABSENT_WITHOUT_THE_WORKER_EXTRA, "fastapi", "celery", "sqlalchemy"],
+        ),
         ("secateur.cli", [*ABSENT_WITHOUT_THE_WORKER_EXTRA, "fastapi", "celery", "httpx"]),
     ],
 )
