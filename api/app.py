@@ -16,6 +16,7 @@ from api import (
     auth,
     catalog,
     dashboard,
+    described,
     events,
     health,
     jobs,
@@ -121,6 +122,7 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=described.operation_id,
         lifespan=lifespan,
     )
     app.state.resources = resources
@@ -140,10 +142,11 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     app.add_middleware(Guard, keys_demanded=access.demanded, allowed_hosts=settings.allowed_hosts)
     for router in ROUTERS:
         app.include_router(router)
-    problems.install(app, [route for router in ROUTERS for route in router.routes])
+    routes = [route for router in ROUTERS for route in router.routes]
+    problems.install(app, routes)
     auth.install(app, access, limiter, refusals)
     dashboard.mount_static(app)
-    openapi.install(app)
+    described.install(app, routes)
     return app
 
 

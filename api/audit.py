@@ -8,11 +8,10 @@ from pydantic import AfterValidator, AwareDatetime
 
 from api import openapi
 from api.answers import tagged
-from api.auth import ADMINISTERS, REFUSALS
+from api.auth import ADMINISTERS
 from api.dependencies import Administered, Jobs, known_query_only
 from api.keys import TENANT_QUERY
 from api.problems import documented
-from core.errors import InvalidSpec, StoreUnavailable
 from core.jobs.audit import AuditFilter, AuditPage
 from core.limit_errors import OperatorOnly
 
@@ -33,7 +32,7 @@ router = APIRouter(
     prefix="/v1/audit",
     tags=["administration"],
     dependencies=[ADMINISTERS, Depends(known_query_only)],
-    responses=documented(StoreUnavailable, OperatorOnly, *REFUSALS),
+    responses=documented(OperatorOnly),
 )
 
 
@@ -44,7 +43,10 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("lies outside the calendar") from None
 
 
-Word = Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")]
+def _word(description: str) -> Any:
+    return Query(max_length=100, pattern=r"^[^\x00]*$", description=description)
+
+
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
@@ -56,7 +58,6 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
     responses={
         **openapi.example(200, {"data": [EXAMPLE], "has_more": False, "next": None}),
         **openapi.NOT_MODIFIED,
-        **documented(InvalidSpec, StoreUnavailable),
     },
 )
 def read_audit(
@@ -65,10 +66,10 @@ def read_audit(
     jobs: Jobs,
     reach: Administered,
     tenant: Annotated[str | None, TENANT_QUERY] = None,
-    action: Word = None,
-    key_id: Word = None,
-    target: Word = None,
-    outcome: Word = None,
+    action: Annotated[str | None, _word("what was done, as in `job.submit`")] = None,
+    key_id: Annotated[str | None, _word("by whose key")] = None,
+    target: Annotated[str | None, _word("to what: a job, a key, a path")] = None,
+    outcome: Annotated[str | None, _word("`done`, or the code of a refusal")] = None,
     since: Annotated[Moment | None, Query(description="from this moment on")] = None,
     until: Annotated[Moment | None, Query(description="before this moment")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="how many at most")] = 50,

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import openapi
 from api.answers import tagged
-from api.auth import READS, REFUSALS, WRITES, caller_of
+from api.auth import READS, WRITES, caller_of
 from api.bodies import PostedObject
 from api.dependencies import (
     Bell,
@@ -28,10 +28,6 @@ from api.dependencies import (
 )
 from api.idempotency import IdempotencyKey
 from api.problems import (
-    BodyTooLarge,
-    CrossSite,
-    MalformedBody,
-    UnsupportedMediaType,
     documented,
 )
 from api.waiting import Wait, WaitingRoom, etag_of, worth_telling
@@ -43,17 +39,15 @@ from core.errors import (
     JobNotFound,
     ModelNotFound,
     NotAvailable,
-    ScopeMissing,
     SourceRefused,
     StoreError,
-    StoreUnavailable,
     WrongState,
 )
 from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from core.jobs.idempotency import Once, Posted, digest_of
 from core.jobs.states import State
 from core.jobs.views import Job, JobPage
-from core.limit_errors import QueueFull, RateLimited, StorageFull, TooManyFailures
+from core.limit_errors import QueueFull, StorageFull
 from core.recipes import Method
 from core.sources import model_source, text_source
 from core.spec import parse_spec
@@ -71,7 +65,6 @@ router = APIRouter(
     prefix="/v1/jobs",
     tags=["jobs"],
     dependencies=[Depends(caller_of), Depends(known_query_only)],
-    responses=documented(StoreUnavailable, *REFUSALS),
 )
 
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
@@ -87,24 +80,15 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
     responses={
         **openapi.example(202, openapi.JOB, headers=openapi.ACCEPTED_HEADERS),
         **documented(
-            InvalidSpec,
             NotAvailable,
             SourceRefused,
             DestinationRefused,
             WebhookRefused,
             ModelNotFound,
-            MalformedBody,
-            BodyTooLarge,
-            UnsupportedMediaType,
-            CrossSite,
-            ScopeMissing,
             IdempotencyKeyReused,
             IdempotencyKeyInFlight,
             QueueFull,
             StorageFull,
-            RateLimited,
-            TooManyFailures,
-            StoreUnavailable,
         ),
     },
     openapi_extra=openapi.SPEC_BODY,
@@ -170,7 +154,6 @@ def submit_job(
     responses={
         **openapi.example(200, {"data": [openapi.LISTED], "has_more": False, "next": None}),
         **openapi.NOT_MODIFIED,
-        **documented(InvalidSpec, StoreUnavailable),
     },
     openapi_extra=openapi.METADATA_FILTER,
 )
@@ -179,10 +162,13 @@ def list_jobs(
     request: Request,
     jobs: Jobs,
     tenant: Tenant,
-    state: State | None = None,
-    method: Method | None = None,
+    state: Annotated[State | None, Query(description="only jobs in this state")] = None,
+    method: Annotated[Method | None, Query(description="only jobs with this method")] = None,
     model: Annotated[
-        str | None, Query(max_length=1024, pattern=r"^[^\x00]*$", description="model.source")
+        str | None,
+        Query(
+            max_length=1024, pattern=r"^[^\x00]*$", description="only jobs with this `model.source`"
+        ),
     ] = None,
     limit: Limit = 50,
     after: Annotated[str | None, Query(max_length=512, description="`next` of a page")] = None,
@@ -224,9 +210,9 @@ def _metadata_filter(request: Request) -> dict[str, str] | None:
     summary="Read a job",
     response_model=Job,
     responses={
-        **openapi.example(200, openapi.JOB, headers=openapi.ETAG_HEADER),
+        **openapi.example(200, openapi.JOB),
         **openapi.NOT_MODIFIED,
-        **documented(JobNotFound, InvalidSpec, TooManyWaiting, NoPlaceToWait, StoreUnavailable),
+        **documented(JobNotFound, TooManyWaiting, NoPlaceToWait),
     },
 )
 async def read_job(
@@ -261,7 +247,7 @@ async def read_job(
     response_model=Job,
     responses={
         **openapi.example(202, {**openapi.JOB, "state": "cancelling"}),
-        **documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
+        **documented(JobNotFound, WrongState),
     },
 )
 def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now, by: By) -> Job:
@@ -277,15 +263,7 @@ def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now, by: By) -> J
     response_model=Job,
     responses={
         **openapi.example(202, openapi.RETRIED),
-        **documented(
-            JobNotFound,
-            WrongState,
-            QueueFull,
-            StorageFull,
-            CrossSite,
-            ScopeMissing,
-            StoreUnavailable,
-        ),
+        **documented(JobNotFound, WrongState, QueueFull, StorageFull),
     },
 )
 def retry_job(
@@ -314,7 +292,7 @@ def retry_job(
     status_code=204,
     summary="Delete a job that has ended",
     response_description="Nobody finds it any more.",
-    responses=documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
+    responses=documented(JobNotFound, WrongState),
 )
 def delete_job(
     *, job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant, now: Now, by: By
