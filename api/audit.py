@@ -1,10 +1,11 @@
 """The audit log over HTTP: an administrator reads its tenant's deeds, the operator everybody's."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from api import openapi
 from api.answers import tagged
@@ -15,6 +16,7 @@ from api.problems import documented
 from core.jobs.audit import AuditFilter, AuditPage
 from core.limit_errors import OperatorOnly
 
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]", re.ASCII)
 EXAMPLE: Final[dict[str, Any]] = {
     "id": "aud_0123456789abcdef01234567",
     "at": "2026-11-02T09:00:00Z",
@@ -36,6 +38,12 @@ router = APIRouter(
 )
 
 
+def _written_out(text: str) -> str:
+    if not _DATE.match(text):  # seconds since 1970 would do for pydantic
+        raise ValueError("write it as in 2026-11-02T09:00:00Z")
+    return text
+
+
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -47,7 +55,7 @@ def _word(description: str) -> Any:
     return Query(max_length=100, pattern=r"^[^\x00]*$", description=description)
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 
 
 @router.get(

@@ -211,7 +211,17 @@ def _add_problems(path: str, method: str, operation: Operation) -> None:
 def _add_parameters(operation: Operation) -> None:
     names = [REQUEST_ID, *(["If-None-Match"] if "304" in operation["responses"] else [])]
     given = operation.setdefault("parameters", [])
+    for parameter in given:
+        _leave_out_null(parameter["schema"])
     given += [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def _leave_out_null(schema: dict[str, Any]) -> None:
+    """A parameter that is not there is left out: no text in a query or a header says null."""
+    some = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    if len(some) == 1:
+        del schema["anyOf"]
+        schema |= some[0]
 
 
 def _add_headers(operation: Operation, status: str, response: Response) -> None:

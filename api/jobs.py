@@ -27,9 +27,7 @@ from api.dependencies import (
     known_query_only,
 )
 from api.idempotency import IdempotencyKey
-from api.problems import (
-    documented,
-)
+from api.problems import documented
 from api.waiting import Wait, WaitingRoom, etag_of, worth_telling
 from core import removal
 from core.destinations.allowed import permitted

@@ -47,7 +47,11 @@ class KeyRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(description="what it is for: a person, a program")
+    name: str = Field(
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="what it is for: a person, a program",
+    )
     scopes: list[Scope] = Field(["jobs:read", "jobs:write"], min_length=1, max_length=3)
     tenant: str | None = Field(
         None, description="one's own if left out; another one is for the operator"

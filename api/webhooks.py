@@ -8,20 +8,17 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as InPath
-from pydantic import ValidationError
 
 from api import openapi, webhook_examples
 from api.answers import tagged
 from api.auth import READS, WRITES, caller_of
 from api.bodies import PostedObject
 from api.dependencies import Hooks, JobId, Now, Tenant, known_query_only
-from api.problems import (
-    documented,
-)
+from api.forms import parse
+from api.problems import documented
 from core.calibration_spec import Strict
-from core.errors import InvalidSpec, JobNotFound
+from core.errors import JobNotFound
 from core.jobs.delivery_views import Delivery, DeliveryPage, SecretInfo, ShownSecret
-from core.spec import field_errors
 from core.webhooks.allowed import permitted
 from core.webhooks.errors import DeliveryNotFound, RotatedTooOften, WebhookRefused
 
@@ -135,10 +132,7 @@ def send_test(
     *, posted: PostedObject, hooks: Hooks, tenant: Tenant, now: Now, response: Response
 ) -> Delivery:
     """A worker sends one signed message of type `webhook.test` to the URL, once."""
-    try:
-        trial = Trial.model_validate(posted)
-    except ValidationError as error:
-        raise InvalidSpec("The request is not valid.", fields=field_errors(error)) from None
+    trial = parse(Trial, posted)
     target = permitted(trial.url, hooks.allowed)
     made = hooks.deliveries.test(tenant, trial.url, target, now, hooks.entropy)
     response.headers["Location"] = f"/v1/webhooks/deliveries/{made.id}"
