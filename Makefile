@@ -1,10 +1,10 @@
 # `make demo` and `make test` work on a fresh machine: the first call installs into .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint serve chaos clean
+.PHONY: help setup demo test lint api-docs serve chaos clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup:  ## Create .venv and install everything into it (once; the others call it)
 	@tools/setup.sh
@@ -23,7 +23,11 @@ lint: setup  ## Check style, types and import directions
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/mypy tools/check_demo.py
+	@.venv/bin/mypy -m tools.api_docs
 	@.venv/bin/lint-imports
+
+api-docs: setup  ## Write docs/api.md from the API's own description
+	@.venv/bin/python -m tools.api_docs
 
 serve: setup  ## Start the service on this machine; Ctrl-C stops it
 	@.venv/bin/secateur serve

@@ -14,6 +14,7 @@ from api import (
     auth,
     catalog,
     dashboard,
+    described,
     estimates,
     events,
     health,
@@ -93,6 +94,7 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=described.operation_id,
         lifespan=lifespan,
     )
     app.state.resources = resources
@@ -105,10 +107,11 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     observed.install(app, told.http, tracer, lambda: uuid.uuid4().hex)
     for router in ROUTERS:
         app.include_router(router)
-    problems.install(app, [route for router in ROUTERS for route in router.routes])
+    routes = [route for router in ROUTERS for route in router.routes]
+    problems.install(app, routes)
     _guard(app, settings, resources, loopback=loopback)
     dashboard.mount_static(app)
-    openapi.install(app)
+    described.install(app, routes)
     return app
 
 

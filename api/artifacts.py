@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from api import openapi
-from api.auth import READS, REFUSALS
+from api.auth import READS
 from api.dependencies import JobId, Jobs, Store, Tenant, known_query_only
 from api.negotiation import preferred
 from api.problems import NotAcceptable, PreconditionFailed, RangeNotSatisfiable, documented
@@ -20,7 +20,6 @@ from core.errors import (
     ArtifactsExpired,
     CorruptObject,
     JobNotFound,
-    StoreUnavailable,
     WrongState,
 )
 from core.jobs.store import JobStore
@@ -38,7 +37,7 @@ router = APIRouter(
     prefix="/v1/jobs/{job_id}",
     tags=["artifacts"],
     dependencies=[READS, Depends(known_query_only)],
-    responses=documented(JobNotFound, ArtifactsExpired, StoreUnavailable, *REFUSALS),
+    responses=documented(JobNotFound, ArtifactsExpired, CorruptObject),
 )
 
 
@@ -111,22 +110,17 @@ def list_artifacts(job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant) -> A
     response_class=StreamingResponse,
     responses={
         **openapi.FILE,
-        307: {"description": "Where the object store gives the file, for 15 minutes"},
         **documented(
-            JobNotFound,
-            ArtifactNotFound,
-            ArtifactsExpired,
-            PreconditionFailed,
-            RangeNotSatisfiable,
-            StoreUnavailable,
+            JobNotFound, ArtifactNotFound, ArtifactsExpired, PreconditionFailed, RangeNotSatisfiable
         ),
     },
+    openapi_extra=openapi.FILE_REQUEST,
 )
 def read_artifact(
     *,
     request: Request,
     job_id: JobId,
-    name: Annotated[str, Path(examples=["model/config.json"])],
+    name: Annotated[str, Path(description="as the list has it", examples=["model/config.json"])],
     jobs: Jobs,
     store: Store,
     tenant: Tenant,
@@ -157,9 +151,11 @@ def read_artifact(
             ArtifactNotFound,
             ArtifactsExpired,
             NotAcceptable,
-            StoreUnavailable,
+            PreconditionFailed,
+            RangeNotSatisfiable,
         ),
     },
+    openapi_extra=openapi.FILE_REQUEST,
 )
 def read_report(
     request: Request, job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant

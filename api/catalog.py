@@ -6,10 +6,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from api import openapi
-from api.auth import READS, REFUSALS
+from api.auth import READS
 from api.dependencies import known_query_only
-from api.problems import documented
-from core.errors import InvalidSpec, StoreUnavailable
 from core.examples import EXAMPLES
 from core.models.families import FAMILIES
 from core.recipes import METHODS, Method
@@ -18,7 +16,6 @@ router = APIRouter(
     prefix="/v1",
     tags=["catalog"],
     dependencies=[READS, Depends(known_query_only)],
-    responses=documented(InvalidSpec, StoreUnavailable, *REFUSALS),
 )
 
 SUMMARIES: Final[dict[Method, str]] = {
@@ -101,6 +98,7 @@ class FamilyList(BaseModel):
     ),
 )
 async def list_methods() -> MethodList:
+    """What `method` of a job spec can be, with what each does where the recipe says nothing else."""
     return MethodList(
         data=[
             MethodEntry(
@@ -128,6 +126,7 @@ async def list_methods() -> MethodList:
     ),
 )
 async def list_examples() -> ExampleList:
+    """Small models to try everything with; each `source` is ready to be posted."""
     return ExampleList(
         data=[
             ExampleEntry(name=e.name, source=e.source, description=e.description) for e in EXAMPLES
@@ -156,6 +155,7 @@ async def list_examples() -> ExampleList:
     ),
 )
 async def list_families() -> FamilyList:
+    """A checkpoint belongs to one by `architectures` and `model_type` in its config.json."""
     return FamilyList(
         data=[
             FamilyEntry(

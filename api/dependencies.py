@@ -129,7 +129,12 @@ async def _quotas(held: Held) -> ByTenant:
 
 
 async def _job_id(
-    job_id: Annotated[str, InPath(examples=["job_0123456789abcdefghjkmnpq"])],
+    job_id: Annotated[
+        str,
+        InPath(
+            description="as POST /v1/jobs answered it", examples=["job_0123456789abcdefghjkmnpq"]
+        ),
+    ],
 ) -> str:
     """Ids that no job can have never reach the database."""
     if not _JOB_ID.fullmatch(job_id):

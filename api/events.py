@@ -8,13 +8,13 @@ from starlette.concurrency import run_in_threadpool
 
 from api import openapi
 from api.answers import tagged
-from api.auth import READS, REFUSALS, caller_again, caller_of
+from api.auth import READS, caller_again, caller_of
 from api.dependencies import JobId, Jobs, Tenant, known_query_only
 from api.negotiation import preferred
 from api.problems import documented
 from api.streams import MEDIA_TYPE, EventStream, Source, frames
 from api.waiting import WaitingRoom
-from core.errors import InvalidSpec, JobNotFound, StoreUnavailable
+from core.errors import JobNotFound
 from core.jobs.states import TERMINAL
 from core.jobs.views import EventPage
 from core.jobs.watching import News
@@ -27,7 +27,6 @@ router = APIRouter(
     prefix="/v1/jobs",
     tags=["jobs"],
     dependencies=[Depends(caller_of), Depends(known_query_only)],
-    responses=documented(StoreUnavailable, *REFUSALS),
 )
 
 
@@ -40,7 +39,7 @@ router = APIRouter(
     responses={
         **openapi.EVENTS,
         **openapi.NOT_MODIFIED,
-        **documented(JobNotFound, InvalidSpec, TooManyWaiting, NoPlaceToWait, StoreUnavailable),
+        **documented(JobNotFound, TooManyWaiting, NoPlaceToWait),
     },
 )
 async def list_events(

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from core.errors import InvalidSpec
+from core.json_models import from_json
 from core.spec import field_errors
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -13,7 +14,7 @@ Form = TypeVar("Form", bound=BaseModel)
 def parse(form: type[Form], posted: dict[str, Any]) -> Form:
     """`posted` as a `form`. Raises InvalidSpec."""
     try:
-        return form.model_validate(posted)
+        return from_json(form, posted)
     except ValidationError as error:
         raise InvalidSpec("The request is not valid.", fields=field_errors(error)) from None
 

@@ -7,10 +7,9 @@ from pydantic import BaseModel, Field
 
 from api import openapi
 from api.dependencies import Held
-from api.problems import documented
 from core.errors import SecateurError
 
-router = APIRouter(tags=["health"], responses=documented())
+router = APIRouter(tags=["health"])
 
 
 class Alive(BaseModel):

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import openapi
 from api.answers import tagged
-from api.auth import READS, REFUSALS, WRITES, caller_of
+from api.auth import READS, WRITES, caller_of
 from api.bodies import PostedObject
 from api.dependencies import (
     Bell,
@@ -28,21 +28,13 @@ from api.dependencies import (
 )
 from api.estimates import EXAMPLE, PROBLEMS, Estimates, checked_size, checked_spec, dry_answer
 from api.idempotency import IdempotencyKey
-from api.problems import (
-    BodyTooLarge,
-    CrossSite,
-    MalformedBody,
-    UnsupportedMediaType,
-    documented,
-)
+from api.problems import documented
 from api.waiting import Wait, WaitingRoom, etag_of, worth_telling
 from core import removal
 from core.errors import (
     InvalidSpec,
     JobNotFound,
-    ScopeMissing,
     StoreError,
-    StoreUnavailable,
     WrongState,
 )
 from core.estimates.views import Estimate
@@ -50,7 +42,7 @@ from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from core.jobs.idempotency import Once, Posted, digest_of
 from core.jobs.states import State
 from core.jobs.views import Job, JobPage
-from core.limit_errors import JobTooLarge, QueueFull, RateLimited, StorageFull, TooManyFailures
+from core.limit_errors import JobTooLarge, QueueFull, StorageFull
 from core.recipes import Method
 from core.telemetry import fields
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
@@ -64,7 +56,6 @@ router = APIRouter(
     prefix="/v1/jobs",
     tags=["jobs"],
     dependencies=[Depends(caller_of), Depends(known_query_only)],
-    responses=documented(StoreUnavailable, *REFUSALS),
 )
 
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
@@ -86,18 +77,11 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
         },
         **documented(
             *PROBLEMS,
-            MalformedBody,
-            BodyTooLarge,
-            UnsupportedMediaType,
-            CrossSite,
-            ScopeMissing,
             IdempotencyKeyReused,
             IdempotencyKeyInFlight,
             QueueFull,
             StorageFull,
             JobTooLarge,
-            RateLimited,
-            TooManyFailures,
         ),
     },
     openapi_extra=openapi.SPEC_BODY,
@@ -161,7 +145,6 @@ def submit_job(
     responses={
         **openapi.example(200, {"data": [openapi.LISTED], "has_more": False, "next": None}),
         **openapi.NOT_MODIFIED,
-        **documented(InvalidSpec, StoreUnavailable),
     },
     openapi_extra=openapi.METADATA_FILTER,
 )
@@ -170,10 +153,13 @@ def list_jobs(
     request: Request,
     jobs: Jobs,
     tenant: Tenant,
-    state: State | None = None,
-    method: Method | None = None,
+    state: Annotated[State | None, Query(description="only jobs in this state")] = None,
+    method: Annotated[Method | None, Query(description="only jobs with this method")] = None,
     model: Annotated[
-        str | None, Query(max_length=1024, pattern=r"^[^\x00]*$", description="model.source")
+        str | None,
+        Query(
+            max_length=1024, pattern=r"^[^\x00]*$", description="only jobs with this `model.source`"
+        ),
     ] = None,
     limit: Limit = 50,
     after: Annotated[str | None, Query(max_length=512, description="`next` of a page")] = None,
@@ -215,9 +201,9 @@ def _metadata_filter(request: Request) -> dict[str, str] | None:
     summary="Read a job",
     response_model=Job,
     responses={
-        **openapi.example(200, openapi.JOB, headers=openapi.ETAG_HEADER),
+        **openapi.example(200, openapi.JOB),
         **openapi.NOT_MODIFIED,
-        **documented(JobNotFound, InvalidSpec, TooManyWaiting, NoPlaceToWait, StoreUnavailable),
+        **documented(JobNotFound, TooManyWaiting, NoPlaceToWait),
     },
 )
 async def read_job(
@@ -252,7 +238,7 @@ async def read_job(
     response_model=Job,
     responses={
         **openapi.example(202, {**openapi.JOB, "state": "cancelling"}),
-        **documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
+        **documented(JobNotFound, WrongState),
     },
 )
 def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now, by: By) -> Job:
@@ -268,15 +254,7 @@ def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now, by: By) -> J
     response_model=Job,
     responses={
         **openapi.example(202, openapi.RETRIED),
-        **documented(
-            JobNotFound,
-            WrongState,
-            QueueFull,
-            StorageFull,
-            CrossSite,
-            ScopeMissing,
-            StoreUnavailable,
-        ),
+        **documented(JobNotFound, WrongState, QueueFull, StorageFull),
     },
 )
 def retry_job(
@@ -305,7 +283,7 @@ def retry_job(
     status_code=204,
     summary="Delete a job that has ended",
     response_description="Nobody finds it any more.",
-    responses=documented(JobNotFound, WrongState, CrossSite, ScopeMissing, StoreUnavailable),
+    responses=documented(JobNotFound, WrongState),
 )
 def delete_job(
     *, job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant, now: Now, by: By

@@ -30,6 +30,12 @@ from core.errors import AccessDenied, StoreUnavailable
 from core.jobs.figures import Figures, Remembered
 
 CACHE_SECONDS: Final = 5.0
+EXAMPLE: Final = """\
+# HELP secateur_jobs jobs that have not ended
+# TYPE secateur_jobs gauge
+secateur_jobs{state="queued"} 3.0
+secateur_jobs{state="running"} 1.0
+"""
 
 # Milliseconds for a 304, seconds for a page of a slow database, a minute for a long poll.
 _LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
@@ -114,7 +120,10 @@ router = APIRouter(tags=["health"])
     summary="Metrics for Prometheus",
     response_class=PlainTextResponse,
     response_description="In the text format, or as OpenMetrics by Accept",
-    responses=documented(MetricsTokenNeeded, StoreUnavailable),
+    responses={
+        200: {"content": {"text/plain": {"example": EXAMPLE}}},
+        **documented(MetricsTokenNeeded, StoreUnavailable),
+    },
 )
 def read_metrics(request: Request) -> Response:
     """Of this process and of all tenants' jobs. Opened by `SECATEUR_METRICS_TOKEN`, never by a key."""

@@ -1,15 +1,12 @@
-"""The OpenAPI document: what FastAPI cannot derive from the routes, and the examples."""
+"""What the OpenAPI document says beside the routes: its texts, and the examples.
+
+`api.described` puts it together.
+"""
 
 import json
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Any, Final
-
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-
-from api.problems import Problem
-from core.spec import JobSpec
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -103,10 +100,11 @@ RETRIED: Final[dict[str, Any]] = {
     "started_at": None,
     "version": 12,
 }
+_SHA256: Final = '"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"'
 ARTIFACT: Final[dict[str, Any]] = {
     "name": "model/config.json",
     "bytes": 1290,
-    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "sha256": _SHA256.strip('"'),
     "media_type": "application/json",
     "url": f"/v1/jobs/{JOB_ID}/artifacts/model/config.json",
 }
@@ -138,7 +136,17 @@ def _header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
-ETAG_HEADER: Final = {"ETag": _header("send it back in If-None-Match")}
+def _request_header(name: str, description: str, value: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {
+        "name": name,
+        "in": "header",
+        "description": description,
+        "schema": schema,
+        "example": value,
+    }
+
+
 ACCEPTED_HEADERS: Final = {
     "Location": _header("the job"),
     "Retry-After": _header("seconds after which it makes sense to look"),
@@ -192,15 +200,36 @@ METADATA_FILTER: Final[dict[str, Any]] = {
         }
     ],
 }
-_BYTES: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_BYTES: Final = {
+    "*/*": {
+        "schema": {"type": "string", "format": "binary"},
+        "example": '{"model_type": "llada", "d_model": 4096}',
+    }
+}
 _FILE_HEADERS: Final = {
     "ETag": _header("the file's SHA-256 in quotes"),
     "Content-Disposition": _header("the file's name"),
+    "Accept-Ranges": _header("`bytes`: it can be had in parts"),
+}
+_PART_HEADERS: Final = {
+    **_FILE_HEADERS,
+    "Content-Range": _header("which bytes of how many, as in `bytes 0-1023/1290`"),
 }
 FILE: Final[Responses] = {
     200: {"description": "The whole file", "content": _BYTES, "headers": _FILE_HEADERS},
-    206: {"description": "The range asked for", "content": _BYTES, "headers": _FILE_HEADERS},
+    206: {"description": "The range asked for", "content": _BYTES, "headers": _PART_HEADERS},
     **NOT_MODIFIED,
+    307: {
+        "description": "Where the object store gives the file, for 15 minutes",
+        "headers": {"Location": _header("a link that needs no key")},
+    },
+}
+FILE_REQUEST: Final[dict[str, Any]] = {
+    "parameters": [
+        _request_header("Range", "the part to send; one range of bytes", "bytes=0-1023"),
+        _request_header("If-Range", "an ETag: the part of this file, else the whole", _SHA256),
+        _request_header("If-Match", "an ETag: this file or 412, and never a redirection", _SHA256),
+    ]
 }
 REPORT: Final[Responses] = {
     200: {
@@ -210,9 +239,19 @@ REPORT: Final[Responses] = {
                 "schema": {"type": "object"},
                 "example": {"schema_version": 1, "sparsity": {"overall": 0.5}},
             },
-            "text/html": {"schema": {"type": "string"}},
+            "text/html": {
+                "schema": {"type": "string"},
+                "example": "<!doctype html><title>Pruning report</title>…",
+            },
         },
-    }
+        "headers": {**_FILE_HEADERS, "Vary": _header("`Accept`: the two are different files")},
+    },
+    206: FILE[206],
+    **NOT_MODIFIED,
+    307: {
+        "description": "For a browser's address bar: the page, beside the files it links to",
+        "headers": {"Location": _header("the artifact")},
+    },
 }
 
 
@@ -228,31 +267,3 @@ def version() -> str:
         return installed_version("secateur")
     except PackageNotFoundError:
         return "0+unknown"
-
-
-def install(app: FastAPI) -> None:
-    """Let `app` serve the completed document."""
-
-    def document() -> dict[str, Any]:
-        if not app.openapi_schema:
-            app.openapi_schema = _complete(app)
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend it
-
-
-def _complete(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(
-        title=app.title,
-        version=app.version,
-        summary=app.summary,
-        description=app.description,
-        tags=app.openapi_tags,
-        routes=app.routes,
-    )
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (JobSpec, Problem):
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= schema.pop("$defs", {})
-        schemas[model.__name__] = schema
-    return document

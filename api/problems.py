@@ -265,29 +265,18 @@ def _method_not_allowed(request: Request, routes: Sequence[BaseRoute]) -> Respon
 
 
 def documented(*kinds: type[SecateurError]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses for the errors a route may answer with, one example for each."""
-    responses: dict[int | str, dict[str, Any]] = {"default": _document("Any other problem", ())}
+    """OpenAPI responses for the errors that only this route answers with, one example for each.
+
+    What many routes answer with is added by `api.described`, and what the examples say is in
+    `api.codes`.
+    """
     by_status: dict[int, list[type[SecateurError]]] = {}
     for kind in kinds:
         by_status.setdefault(status_of(kind), []).append(kind)
-    for status, group in sorted(by_status.items()):
-        responses[status] = _document(" or ".join(title_of(k.code) for k in group), tuple(group))
-    return responses
+    return {status: _document(group) for status, group in sorted(by_status.items())}
 
 
-def _document(description: str, kinds: tuple[type[SecateurError], ...]) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    if kinds:
-        content["examples"] = {kind.code: {"value": _example(kind)} for kind in kinds}
-    return {"description": description, "content": {MEDIA_TYPE: content}}
-
-
-def _example(kind: type[SecateurError]) -> dict[str, Any]:
-    return {
-        "type": f"urn:secateur:problem:{kind.code}",
-        "title": title_of(kind.code),
-        "status": status_of(kind),
-        "code": kind.code,
-        "detail": "What is wrong, in one sentence.",
-        "remedy": "What to do about it.",
-    }
+def _document(kinds: Sequence[type[SecateurError]]) -> dict[str, Any]:
+    examples = {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds}
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
+    return {"description": "A problem", "content": {MEDIA_TYPE: content}}

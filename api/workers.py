@@ -5,17 +5,14 @@ from pydantic import BaseModel
 
 from api import openapi
 from api.answers import tagged
-from api.auth import READS, REFUSALS
+from api.auth import READS
 from api.dependencies import Jobs, Now, Tenant, known_query_only
-from api.problems import documented
-from core.errors import InvalidSpec, StoreUnavailable
 from core.jobs.presence import Worker
 
 router = APIRouter(
     prefix="/v1/workers",
     tags=["workers"],
     dependencies=[Depends(known_query_only)],
-    responses=documented(InvalidSpec, StoreUnavailable, *REFUSALS),
 )
 
 

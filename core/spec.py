@@ -4,14 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationError,
-)
+from pydantic import AfterValidator, Field, ValidationError
 
 from core.calibration_spec import Calibration, Strict, known_scheme
 from core.errors import InvalidSpec, NotAvailable
+from core.json_models import from_json
 from core.recipes import METHODS, Inputs, Method, Order, Recipe, SinkUse
 from core.webhooks.urls import parse_target
 
@@ -196,7 +193,7 @@ def parse_spec(data: Mapping[str, Any]) -> JobSpec:
         NotAvailable: the spec is valid, and this version cannot carry it out.
     """
     try:
-        spec = JobSpec.model_validate(_with_implied_sparsity(data))
+        spec = from_json(JobSpec, _with_implied_sparsity(data))
     except ValidationError as error:
         raise InvalidSpec("The job spec is not valid.", fields=field_errors(error)) from None
     against = [{"field": field, "message": why} for field, why in objections(spec)]

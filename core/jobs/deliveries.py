@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from core.errors import JobNotFound
 from core.jobs.database import Database
 from core.jobs.delivery_records import AttemptRecord, DeliveryRecord
-from core.jobs.delivery_views import Attempt, Delivery, DeliveryPage, DeliveryState
+from core.jobs.delivery_views import Delivery, DeliveryAttempt, DeliveryPage, DeliveryState
 from core.jobs.notices import TestMessage
 from core.jobs.outgoing import SenderSide
 from core.jobs.records import JobRecord
@@ -136,14 +136,14 @@ def _views(session: Session, records: Sequence[DeliveryRecord]) -> list[Delivery
         .where(AttemptRecord.delivery_id.in_([record.id for record in records]))
         .order_by(AttemptRecord.number)
     )
-    tries: dict[str, list[Attempt]] = {}
+    tries: dict[str, list[DeliveryAttempt]] = {}
     for attempt in session.scalars(query):
-        found = Attempt.model_validate(attempt, from_attributes=True)
+        found = DeliveryAttempt.model_validate(attempt, from_attributes=True)
         tries.setdefault(attempt.delivery_id, []).append(found)
     return [_view(record, tries.get(record.id, [])) for record in records]
 
 
-def _view(record: DeliveryRecord, log: list[Attempt]) -> Delivery:
+def _view(record: DeliveryRecord, log: list[DeliveryAttempt]) -> Delivery:
     waits = record.state is DeliveryState.PENDING
     return Delivery(
         id=record.id,

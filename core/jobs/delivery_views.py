@@ -15,7 +15,7 @@ class DeliveryState(StrEnum):
     """The receiver said 410: it is to be left alone."""
 
 
-class Attempt(BaseModel):
+class DeliveryAttempt(BaseModel):
     """One try."""
 
     number: int
@@ -44,7 +44,7 @@ class Delivery(BaseModel):
     last_error: str | None
     created_at: datetime
     delivered_at: datetime | None
-    log: list[Attempt]
+    log: list[DeliveryAttempt]
     """The newest tries, oldest first. Nothing of an answer but its status is kept."""
 
 

@@ -2,6 +2,9 @@
 import { Resource, el, poll } from "./common.js";
 
 const $ = (name) => document.getElementById(name);
+let components;
+/** What a part of the document stands for: itself, or the component that its $ref names. */
+const resolved = (part) => (part.$ref ? components[part.$ref.split("/")[2]][part.$ref.split("/")[3]] : part);
 const json = (value) => el("pre", {}, el("code", { text: JSON.stringify(value, null, 2) }));
 
 /** A paragraph in which what stands between backticks is code. */
@@ -12,7 +15,7 @@ function prose(tag, attributes, text = "") {
 
 function examplesOf(content) {
   return Object.entries(content ?? {}).flatMap(([kind, { example, examples, schema }]) => {
-    const named = Object.entries(examples ?? {}).map(([name, { value }]) => [name, value]);
+    const named = Object.entries(examples ?? {}).map(([name, each]) => [name, resolved(each).value]);
     const all = example === undefined ? named : [["", example], ...named];
     return [el("p", { class: "soft", text: [kind, refName(schema)].filter(Boolean).join(" · ") }),
       ...all.flatMap(([name, value]) => [name && el("p", { class: "soft", text: name }), json(value)])];
@@ -23,7 +26,7 @@ const refName = (schema) => schema?.$ref?.split("/").pop();
 
 function parameters(list) {
   if (!list?.length) return null;
-  return el("table", {}, el("tbody", {}, ...list.map((p) => el("tr", {},
+  return el("table", {}, el("tbody", {}, ...list.map(resolved).map((p) => el("tr", {},
     el("td", { class: "mono", text: p.name }),
     el("td", { class: "soft", text: p.required ? `${p.in}, required` : p.in }),
     prose("td", {}, p.description ?? p.schema?.description)))));
@@ -51,6 +54,7 @@ let drawn = false;
 poll(async () => {
   if (drawn) return;
   const api = await new Resource("/openapi.json").read();
+  components = api.components;
   $("title").textContent = `${api.info.title} ${api.info.version}`;
   for (const { name, description } of api.tags) {
     const operations = Object.entries(api.paths).flatMap(([path, verbs]) =>

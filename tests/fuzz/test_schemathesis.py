@@ -1,0 +1,161 @@
+"""Schemathesis reads the API's description and sends the real server whatever it allows, and what not.
+
+SECATEUR_FUZZ_EXAMPLES says how many requests of each kind; the few of the default belong to `make test`.
+"""
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import Case, Config
+
+from api.described import operations
+from core.jobs.credentials import Scope
+from secateur.broker import Broker
+from tests.faults.farm import wait_for
+from tests.fuzz.narrowed import has_a_cursor, keyless_form, narrowed, takes_a_spec
+from tests.served import Served, served
+from tools.api_docs import document
+
+KEYS: dict[tuple[str, Scope], str] = {}
+EXAMPLES = int(os.environ.get("SECATEUR_FUZZ_EXAMPLES", "4"))
+WAIT = 0.05
+BEFORE = (404, 405, 413, 415)  # refused before anybody looks at a key: no such path, no such body
+METRICS = "the operator's own"
+HOOK = {"url": "https://hooks.example.com/"}
+API = narrowed(document())
+# A field can be right where its spec is not: no schema says that owl and magnitude exclude each other.
+# A query may hold any metadata.KEY, and only some texts are keys; `after` may be any text, and only what a
+# page has said is a cursor.
+ALSO_REFUSED = [
+    operation["operationId"]
+    for _, _, operation in operations(API)
+    if takes_a_spec(operation) or "x-query-prefixes" in operation or has_a_cursor(operation)
+]
+ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "412", "416", "429", "503"]
+
+
+def schema(api: dict[str, Any], examples: int, *, coverage: bool) -> schemathesis.BaseSchema:
+    lax = {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "400", "422"]}}
+    config = Config.from_dict(
+        {
+            "seed": 0,
+            "generation": {"deterministic": True, "max-examples": examples},
+            "phases": {"coverage": {"enabled": coverage}, "stateful": {"enabled": False}},
+            "checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED}},
+            "operations": [{"include-operation-id": ALSO_REFUSED, "checks": lax}],
+        }
+    )
+    return schemathesis.openapi.from_dict(api, config=config)
+
+
+thorough = schema(API, EXAMPLES, coverage=True)
+brief = schema(API, max(1, EXAMPLES // 4), coverage=False)
+keyless_brief = schema(keyless_form(API), max(1, EXAMPLES // 2), coverage=False)
+at_leisure = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("broker")
+    started = Broker(folder)
+    process = started.start(folder / "log")
+    wait_for(started.answers, "the broker")
+    yield started.url
+    process.terminate()
+    process.wait()
+
+
+def _serving(folder: Any, broker: str) -> Any:
+    unlimited = {"reads_per_minute": 0, "writes_per_minute": 0, "failures_per_minute": 10**9}
+    return served(folder, broker_url=broker, metrics_token=METRICS, **unlimited)
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[Served]:
+    with _serving(tmp_path_factory.mktemp("keyed"), broker) as server:
+        server.key()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def keyless(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[Served]:
+    with _serving(tmp_path_factory.mktemp("keyless"), broker) as server:
+        yield server
+
+
+KINDS: tuple[Callable[[Served], str], ...] = (
+    lambda server: server.submit(),
+    lambda server: server.running(),
+    lambda server: server.failed(),
+    lambda server: server.succeeded({"report/report.json": b"{}"}, webhook=HOOK),
+)
+
+
+def led_somewhere(server: Served, case: Case) -> None:
+    """Let half of the well-formed paths lead to something that is there; and nobody wait for long."""
+    names, seed = (
+        case.path_parameters or {},
+        zlib.crc32(repr((case.path_parameters, case.query)).encode()),
+    )
+    if case.meta is not None and case.meta.generation.mode.is_positive and seed % 2 and names:
+        if "job_id" in names:
+            names["job_id"] = KINDS[seed // 2 % len(KINDS)](server)
+        if "delivery_id" in names and "job_id" in names:
+            names["delivery_id"] = f"msg_{names['job_id'].removeprefix('job_')}_3"
+        if "name" in names:
+            names["name"] = "report/report.json"
+        if "key_id" in names:
+            names["key_id"] = server.key("jobs:read").key.id
+    wait = (case.query or {}).get("wait")
+    if isinstance(wait, int | float) and WAIT < wait <= 60:
+        case.query["wait"] = WAIT
+
+
+def bearing(case: Case, key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {METRICS if case.path == '/metrics' else key}"}
+
+
+@thorough.parametrize()
+@at_leisure
+def test_an_administrator_meets_what_is_described(keyed: Served, case: Case) -> None:
+    led_somewhere(keyed, case)
+    case.call_and_validate(base_url=keyed.url, headers=bearing(case, _key(keyed, "admin")))
+
+
+@keyless_brief.parametrize()
+@at_leisure
+def test_so_does_whoever_comes_to_a_server_without_keys(keyless: Served, case: Case) -> None:
+    led_somewhere(keyless, case)
+    case.call_and_validate(base_url=keyless.url, headers=bearing(case, "none"))
+
+
+@brief.parametrize()
+@at_leisure
+@pytest.mark.parametrize("given", [{}, {"Authorization": f"Bearer sec_0123456789ab_{'0' * 64}"}])
+def test_without_a_good_key_nothing_opens(keyed: Served, case: Case, given: dict[str, str]) -> None:
+    led_somewhere(keyed, case)
+    answer = case.call_and_validate(base_url=keyed.url, headers=given)
+    if "security" in case.operation.definition.raw:
+        assert answer.status_code in (401, *BEFORE)
+
+
+@brief.parametrize()
+@at_leisure
+def test_a_reading_key_only_reads(keyed: Served, case: Case) -> None:
+    led_somewhere(keyed, case)
+    answer = case.call_and_validate(
+        base_url=keyed.url, headers=bearing(case, _key(keyed, "jobs:read"))
+    )
+    for needs in case.operation.definition.raw.get("security", ()):
+        if needs["API key"] != ["jobs:read"]:
+            assert answer.status_code in (401, 403, *BEFORE)
+
+
+def _key(server: Served, scope: Scope) -> str:
+    """One key of a scope for a whole server; there is no way to ask for it again."""
+    return KEYS.setdefault((server.url, scope), server.key(scope).text)
