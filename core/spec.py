@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from core.calibration_spec import Calibration, Strict, known_scheme
 from core.errors import InvalidSpec, NotAvailable
@@ -119,8 +119,23 @@ MetadataKey = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
 MetadataValue = Annotated[str, Field(max_length=512, pattern=r"^[^\x00]*$")]
 
 
+def _sparsity_may_be_implied(schema: dict[str, Any]) -> None:
+    """What `_with_implied_sparsity` allows, in the words of a schema."""
+    schema["required"] = ["model"]
+    of_groups = {"pattern": {"pattern": r"^\d+:\d+$"}}
+    shares = {"recipe": {"required": ["allocation"]}}
+    schema["anyOf"] = [
+        {"required": ["sparsity"]},
+        {"required": ["pattern"], "properties": of_groups},
+        {"required": ["recipe"], "properties": shares},
+    ]
+
+
 class JobSpec(Strict):
-    """One immutable pruning request. Only `model` and `sparsity` must be given."""
+    """One immutable pruning request. Only `model` and `sparsity` must be given; N:M patterns and lists of
+    shares imply the sparsity."""
+
+    model_config = ConfigDict(json_schema_extra=_sparsity_may_be_implied)
 
     model: ModelRef
     method: Method = "sink-wanda"
