@@ -31,13 +31,24 @@ def configure(log_format: LogFormat, level: str, component: str, to: TextIO | No
     `component` is what this process is called in its lines: api, worker, supervisor, runner.
     """
     fields.always(component=component)
-    handler = logging.StreamHandler(to or sys.stderr)
+    handler = logging.StreamHandler(to) if to else _Stderr()
     handler.addFilter(add_fields)
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """To stderr as it is when a line is written: whoever replaces it later means the lines, too."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 def formatter(log_format: LogFormat) -> logging.Formatter:

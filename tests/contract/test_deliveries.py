@@ -113,7 +113,7 @@ class TestTheOutbox:
         jobs.fail(job_id, claimed(jobs, job_id).epoch, FAILURE, later(5))
         [message] = told(deliveries, job_id)
         body = json.loads(taken(deliveries, message.id, later(5)).body)
-        assert body["data"]["error"] == FAILURE.model_dump()
+        assert body["data"]["error"] == FAILURE.model_dump(mode="json")
 
     def test_each_attempt_that_starts_is_told_of(
         self, jobs: JobStore, deliveries: DeliveryStore

@@ -48,11 +48,11 @@ def test_a_failed_job_begins_anew(jobs: JobStore) -> None:
     assert jobs.succeed(job_id, 3, key, later(12)) is State.SUCCEEDED
 
 
-def test_it_waits_from_now_on_in_the_order_of_the_queue(jobs: JobStore) -> None:
+def test_it_keeps_its_place_by_age_and_waits_from_now_on(jobs: JobStore) -> None:
     job_id, other = queued(jobs), queued(jobs, later(5))
     jobs.cancel("default", job_id, later(6))
     jobs.retry("default", job_id, later(7))
-    assert jobs.queued_ids() == [other, job_id]
+    assert jobs.queued_ids() == [job_id, other]
     assert jobs.queued_ids(since=later(6)) == [other]
 
 

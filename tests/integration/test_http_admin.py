@@ -124,7 +124,7 @@ class TestTheOperator:
         ask = admin(keyed, "grows")
         assert ask("GET", "/v1/usage").json()["quota"]["queued_jobs"] == 100
         url = "/v1/tenants/grows/quota"
-        given = ops("PUT", url, {"queued_jobs": 1, "job_bytes": 5})
+        given = ops("PUT", url, {"queued_jobs": 1, "stored_bytes": 5})
         assert given.json()["quota"]["queued_jobs"] == 1
         assert ask("GET", "/v1/usage").json() == given.json()
         assert ask("POST", "/v1/jobs", keyed.spec()).status_code == 202

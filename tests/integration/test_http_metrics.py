@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from api import health
 from api.exposition import OUTCOMES, REASONS, TIMED
 from core.telemetry import logs
+from tests.faults.farm import wait_for
 from tests.served import Served, served
 
 TOKEN = "a-token-of-the-operator"
@@ -65,7 +66,16 @@ class Lines(logging.Handler):
         return [line for line in parsed if line.get("request_id") == request_id]
 
     def access(self, request_id: str) -> dict[str, Any]:
-        (line,) = [each for each in self.of(request_id) if each["logger"] == "api.access"]
+        return self.by("api.access", request_id)
+
+    def by(self, logger: str, request_id: str) -> dict[str, Any]:
+        """The one line of `logger`, which may be written when the answer has been sent already."""
+
+        def found() -> list[dict[str, Any]]:
+            return [line for line in self.of(request_id) if line["logger"] == logger]
+
+        wait_for(lambda: bool(found()), f"a line of {logger}", seconds=10)
+        (line,) = found()
         return line
 
 
@@ -166,7 +176,7 @@ class TestAccessLines:
 
     def test_lines_within_a_request_have_its_id(self, server: Served, lines: Lines) -> None:
         server.post(server.spec(), **{"X-Request-ID": "posted"})
-        (doorbell,) = [each for each in lines.of("posted") if each["logger"] == "api.doorbell"]
+        doorbell = lines.by("api.doorbell", "posted")
         assert doorbell["job"].startswith("job_")
         assert doorbell["tenant"] == "default"
 
