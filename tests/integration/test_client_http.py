@@ -159,6 +159,15 @@ def test_other_servers_and_none_are_told_apart(connect: Connect, tmp_path: Path)
         stranger.get("job_x")
 
 
+def test_a_question_is_asked_again_where_the_connection_had_just_gone(
+    connect: Connect, server: Served
+) -> None:
+    body = server.http.get(f"/v1/jobs/{server.submit()}").content
+    answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    with scripted([b"", answer]) as (url, _), connect(url) as client:
+        assert client.get("job_x").state is State.QUEUED
+
+
 DATA = bytes(range(256)) * 100
 ETAG = hashlib.sha256(DATA).hexdigest()
 
