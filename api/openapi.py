@@ -202,7 +202,7 @@ METADATA_FILTER: Final[dict[str, Any]] = {
 }
 _BYTES: Final = {
     "*/*": {
-        "schema": {"type": "string", "format": "binary"},
+        "schema": {},  # bytes of any type, JSON among them
         "example": '{"model_type": "llada", "d_model": 4096}',
     }
 }
