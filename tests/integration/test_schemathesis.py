@@ -13,7 +13,8 @@ CASES = "tests/fuzz/api_cases.py"
 
 
 def test_the_server_does_what_its_description_says() -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:xdist", CASES]
+    options = ["-q", "--noconftest", "--assert=plain", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", *options, CASES]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
