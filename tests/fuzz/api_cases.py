@@ -8,13 +8,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from requests import Session
-from schemathesis import Case, Config
+from schemathesis import Case as CaseOf
+from schemathesis import Config
 
 from api.described import operations
 from secateur.broker import Broker
@@ -23,6 +24,7 @@ from tests.fuzz.narrowed import has_a_cursor, keyless_form, narrowed, takes_a_sp
 from tests.served import Served, served
 from tools.api_docs import document
 
+Case: TypeAlias = CaseOf[Any]
 EXAMPLES = int(os.environ.get("SECATEUR_FUZZ_EXAMPLES", "2"))
 THINNED = 1 if EXAMPLES > 2 else 4
 """A spec's fields have hundreds of edges: by default one in so many is met."""
