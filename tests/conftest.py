@@ -1,5 +1,6 @@
 """Fixtures that more than one test file needs."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,15 @@ from tests.checkpoints import tiny_llada
 from tests.hub import FakeHub, asked_by_default
 from tests.postgres import PostgresServer, running_postgres
 from tests.seaweed import seaweed_server
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command that sets up logging within this process has it for its own test only."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture(scope="session")
