@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Annotated, BinaryIO, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from api import openapi
 from api.auth import READS
-from api.dependencies import JobId, Jobs, Store, Tenant, known_query_only
+from api.dependencies import JobId, Jobs, Store, Tenant
 from api.negotiation import preferred
 from api.problems import NotAcceptable, PreconditionFailed, RangeNotSatisfiable, documented
 from api.ranges import Span, matches, parse_range
@@ -36,7 +36,7 @@ _SHOWN: Final = ("text/html", "image/png", "application/json", "text/plain")
 router = APIRouter(
     prefix="/v1/jobs/{job_id}",
     tags=["artifacts"],
-    dependencies=[READS, Depends(known_query_only)],
+    dependencies=[READS],
     responses=documented(JobNotFound, ArtifactsExpired, CorruptObject),
 )
 

@@ -16,6 +16,7 @@ from api.access import Access, Caller
 from api.guards import SAFE
 from api.limiter import Limiter
 from api.problems import CrossSite, problem_response
+from api.queries import check_query
 from api.refusals import Refusals, actor_behind
 from core.errors import (
     AccessDenied,
@@ -84,7 +85,8 @@ def actor_of(request: Request) -> Actor:
 
 
 class Needs:
-    """A dependency: the route is for callers whose key has `scope`, and who do not ask too often."""
+    """A dependency: the route is for callers whose key has `scope`, who do not ask too often, and whose
+    query it knows; in this order, so that mistakes are counted, too."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope: Final = scope
@@ -95,6 +97,7 @@ class Needs:
             limiter: Limiter = request.app.state.limiter
             limiter.request(request, caller.tenant)
         caller.require(self.scope)
+        check_query(request)  # what somebody may not do at all is not corrected
 
 
 def _needs(scope: Scope) -> Any:

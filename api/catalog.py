@@ -2,12 +2,11 @@
 
 from typing import Final, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from api import openapi
 from api.auth import READS
-from api.dependencies import known_query_only
 from core.examples import EXAMPLES
 from core.models.families import FAMILIES
 from core.recipes import METHODS, Method
@@ -15,7 +14,7 @@ from core.recipes import METHODS, Method
 router = APIRouter(
     prefix="/v1",
     tags=["catalog"],
-    dependencies=[READS, Depends(known_query_only)],
+    dependencies=[READS],
 )
 
 SUMMARIES: Final[dict[Method, str]] = {

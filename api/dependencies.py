@@ -8,13 +8,12 @@ from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request
 from fastapi import Path as InPath
-from fastapi.routing import APIRoute
 
 from api.access import Caller
 from api.auth import actor_of, caller_of
 from api.doorbell import Doorbell
 from core.destinations.allowed import Allowed as Pushable
-from core.errors import InvalidSpec, JobNotFound
+from core.errors import JobNotFound
 from core.estimates.estimator import Estimator
 from core.jobs.audit import Actor
 from core.jobs.keys import KeyStore
@@ -141,25 +140,6 @@ async def _job_id(
         raise JobNotFound(job_id[:100])
     fields.note(job=job_id)
     return job_id
-
-
-async def known_query_only(request: Request) -> None:
-    """Refuse query parameters the route does not have, and any given twice: none is ignored."""
-    route = cast("APIRoute", request.scope["route"])
-    known = {str(parameter.alias) for parameter in route.dependant.query_params}
-    open_prefixes = tuple((route.openapi_extra or {}).get("x-query-prefixes", ()))
-    names = [name for name, _ in request.query_params.multi_items()]
-    refused = [
-        {"field": name[:100], "message": "given more than once"}
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
-    ] + [
-        {"field": name[:100], "message": f"unknown; known here: {', '.join(sorted(known)) or '-'}"}
-        for name in dict.fromkeys(names)
-        if name not in known and not (open_prefixes and name.startswith(open_prefixes))
-    ]
-    if refused:
-        raise InvalidSpec("The query is not valid.", fields=refused)
 
 
 async def _origin(request: Request) -> Origin:

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from api import openapi
 from api.auth import REFUSALS, WRITES
 from api.bodies import PostedObject
-from api.dependencies import Destinations, Held, Hooks, Sources, Tenant, known_query_only
+from api.dependencies import Destinations, Held, Hooks, Sources, Tenant
 from api.problems import (
     BodyTooLarge,
     CrossSite,
@@ -83,7 +83,7 @@ EXAMPLE: Final[dict[str, Any]] = {
 router = APIRouter(
     prefix="/v1",
     tags=["jobs"],
-    dependencies=[WRITES, Depends(known_query_only)],
+    dependencies=[WRITES],
     responses=documented(StoreUnavailable, *REFUSALS),
 )
 

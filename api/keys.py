@@ -4,13 +4,13 @@ from datetime import timedelta
 from secrets import token_bytes
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import openapi
 from api.auth import ADMINISTERS, caller_of
 from api.bodies import PostedObject
-from api.dependencies import Administered, By, Keys, Now, known_query_only
+from api.dependencies import Administered, By, Keys, Now
 from api.forms import body_of, parse
 from api.problems import documented
 from core.errors import KeyNotFound
@@ -37,7 +37,7 @@ EXAMPLE: Final[dict[str, Any]] = {
 router = APIRouter(
     prefix="/v1/keys",
     tags=["administration"],
-    dependencies=[ADMINISTERS, Depends(known_query_only)],
+    dependencies=[ADMINISTERS],
     responses=documented(OperatorOnly),
 )
 
@@ -54,7 +54,9 @@ class KeyRequest(BaseModel):
     )
     scopes: list[Scope] = Field(["jobs:read", "jobs:write"], min_length=1, max_length=3)
     tenant: str | None = Field(
-        None, description="one's own if left out; another one is for the operator"
+        None,
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        description="one's own if left out; another one is for the operator",
     )
     expires_days: int | None = Field(None, ge=1, le=36500, description="for ever if left out")
 

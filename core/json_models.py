@@ -16,4 +16,14 @@ def from_json(model: type[Model], data: Mapping[str, Any]) -> Model:
         ValidationError: a field is missing, unknown, of another type or out of bounds.
     """
     # By way of JSON, in which a list can be a tuple and a text a date; of Python's types none could.
-    return model.model_validate_json(json.dumps(data), strict=True)
+    return model.model_validate_json(json.dumps(_whole(data)), strict=True)
+
+
+def _whole(data: Any) -> Any:
+    """`data` with 5 for 5.0: JSON has one kind of number, and some languages write no other."""
+    if isinstance(data, Mapping):
+        return {key: _whole(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_whole(value) for value in data]
+    exact = isinstance(data, float) and abs(data) < 2**53 and data.is_integer()
+    return int(data) if exact else data

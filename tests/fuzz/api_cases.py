@@ -26,7 +26,7 @@ from tools.api_docs import document
 
 Case: TypeAlias = CaseOf[Any]
 EXAMPLES = int(os.environ.get("SECATEUR_FUZZ_EXAMPLES", "2"))
-THINNED = 1 if EXAMPLES > 2 else 4
+THINNED = 1 if EXAMPLES > 2 else 8
 """A spec's fields have hundreds of edges: by default one in so many is met."""
 WAIT = 0.05
 BEFORE = (404, 405, 413, 415)  # refused before anybody looks at a key: no such path, no such body

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 
 from api.app import ROUTERS
 from api.auth import Needs
-from core.jobs.credentials import SCOPES
+from core.jobs.credentials import SCOPES, Scope
 from core.jobs.keys import NewKey
 from core.jobs.states import State
 from tests.served import NOW, Served, served
@@ -41,7 +41,7 @@ def scope_for(method: str, path: str) -> str:
     return "jobs:read" if method in ("GET", "HEAD") else "jobs:write"
 
 
-def scopes_of(route: APIRoute) -> set[str]:
+def scopes_of(route: APIRoute) -> set[Scope]:
     calls = [dependant.call for dependant in route.dependant.dependencies]
     return {call.scope for call in calls if isinstance(call, Needs)}
 
@@ -49,7 +49,8 @@ def scopes_of(route: APIRoute) -> set[str]:
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server that has had a key; tests use ones of their own."""
-    with served(tmp_path_factory.mktemp("keyed")) as running:
+    # Every test of this file is refused from one address, mostly within one minute.
+    with served(tmp_path_factory.mktemp("keyed"), failures_per_minute=100_000) as running:
         running.key("jobs:read", tenant="nobody")
         yield running
 
@@ -119,6 +120,20 @@ def test_the_scope_is_looked_at_before_the_body(keyed: Served) -> None:
 def test_who_asks_is_looked_at_before_what_they_ask(keyed: Served, path: str) -> None:
     assert ask(keyed, "GET", f"{path}?nonsense=1").status_code == 401
     assert ask(keyed, "GET", f"{path}?nonsense=1", keyed.key()).status_code in (404, 422)
+
+
+@pytest.mark.parametrize(("method", "path", "route"), CLOSED, ids=lambda v: str(v)[:60])
+def test_a_scope_is_looked_at_before_the_query(
+    keyed: Served, method: str, path: str, route: APIRoute
+) -> None:
+    """Nobody learns the parameters of what they may not ask for, or is spared from being counted."""
+    for scope in scopes_of(route):
+        others = [other for other in SCOPES if other not in (scope, "admin")]
+        refused = ask(keyed, method, f"{filled(path)}?nonsense=1", keyed.key(*others))
+        assert refused.status_code == 403
+        counted = ask(keyed, method, f"{filled(path)}?nonsense=1", keyed.key(scope))
+        assert counted.status_code in (404, 422)
+        assert "ratelimit" in counted.headers
 
 
 def test_admin_may_do_everything_in_its_tenant(keyed: Served) -> None:
