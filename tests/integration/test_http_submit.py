@@ -225,3 +225,15 @@ def wait_until(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("depth", [40, 400, *range(700, 1100, 40), 5000])
+@pytest.mark.parametrize(("begin", "end"), [(b'{"a":', b"}"), (b"[", b"]")])
+def test_no_nesting_is_too_deep_to_be_refused(
+    server: Served, depth: int, begin: bytes, end: bytes
+) -> None:
+    """Python's parser, ours and its writer each give up at a depth of their own."""
+    nested = begin * depth + b"5.0" + end * depth
+    body = b'{"model": {"source": "example:kjv-dlm"}, "sparsity": 0.5, "metadata": ' + nested + b"}"
+    answer = server.post(body)
+    assert answer.status_code in (400, 422), answer.text
