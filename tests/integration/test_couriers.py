@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -245,15 +244,14 @@ class TestThreads:
 
     def test_a_slow_receiver_delays_no_other(self, office: Office, far: Receiver) -> None:
         with receiver() as slow:
-            slow.reply = Reply(seconds=3)
+            slow.reply = Reply(seconds=8)
             for _ in range(12):
                 # Hosts are told apart by what they are called.
                 office.started(slow.url.replace("127.0.0.1", "localhost"))
             wait_for(lambda: len(slow.heard) == 2, "the slow one to be busy")
-            began = time.monotonic()
             office.started(far.url)
             wait_for(lambda: bool(far.heard), "the fast one")
-            assert time.monotonic() - began < 2.5
+            # Had it waited for the slow ones, the next of these would be under way by now.
             assert len(slow.heard) == 2
 
     def test_a_fork_waits_for_what_is_under_way(self, office: Office, far: Receiver) -> None:
