@@ -27,11 +27,11 @@ function drawn(delivery, api, again) {
   const { id, event, attempts, next_at } = delivery;
   const text = next_at ? "Send now" : "Send again";
   return row(
-    ["Event", el("td", { class: "mono", text: event })],
-    ["State", el("td", {}, stateBadge(delivery))],
+    ["Event", el("td", { class: "mono short", text: event })],
+    ["State", el("td", { class: "short" }, stateBadge(delivery))],
     ["Tries", el("td", { class: "number", text: attempts })],
     ["Last answer", el("td", { text: answer(delivery) })],
-    ["Next try", el("td", { id: `next-${id}` })],
+    ["Next try", el("td", { class: "short", id: `next-${id}` })],
     ["", el("td", { class: "number" }, mayWrite && attempts > 0 &&
       action(`${api}/deliveries/${encodeURIComponent(id)}/redeliver`, text, again, { name: `${text}: ${event}, ${id}` }))]);
 }

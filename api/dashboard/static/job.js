@@ -66,8 +66,8 @@ function drawAttempts() {
     ["Attempt", el("td", { class: "number", text: run.number })],
     ["Worker", el("td", { class: "mono", text: run.worker })],
     ["Began", el("td", { text: new Date(run.started_at).toLocaleString() })],
-    ["Took", el("td", { text: run.ended_at ? duration((Date.parse(run.ended_at) - Date.parse(run.started_at)) / 1000) : "" })],
-    ["Outcome", el("td", { text: run.outcome ?? "running" })],
+    ["Took", el("td", { class: "short", text: run.ended_at ? duration((Date.parse(run.ended_at) - Date.parse(run.started_at)) / 1000) : "" })],
+    ["Outcome", el("td", { class: "short", text: run.outcome ?? "running" })],
     ["Why", el("td", {}, ...coded(run.reason))])));
 }
 
