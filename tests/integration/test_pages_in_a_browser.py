@@ -6,14 +6,14 @@ from typing import Final
 
 import pytest
 
-from core.jobs.delivery_views import Delivery, DeliveryState
 from core.jobs.deliveries import DeliveryStore
+from core.jobs.delivery_views import Delivery, DeliveryState
 from core.jobs.outgoing import Outcome
 from core.jobs.states import State
 from core.jobs.views import Failure
 from core.progress import Progress
 from tests.chrome import Chrome, Page, chrome
-from tests.served import LEASE, NOW, Served, served
+from tests.served import NOW, Served, served
 
 HOOK: Final = {"webhook": {"url": "https://hooks.example.com/a?token=b", "events": ["failed"]}}
 FAILURE: Final = Failure(
