@@ -279,4 +279,5 @@ def documented(*kinds: type[SecateurError]) -> dict[int | str, dict[str, Any]]:
 def _document(kinds: Sequence[type[SecateurError]]) -> dict[str, Any]:
     examples = {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds}
     content = {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
-    return {"description": "A problem", "content": {MEDIA_TYPE: content}}
+    description = " or ".join(title_of(kind.code) for kind in kinds)
+    return {"description": description, "content": {MEDIA_TYPE: content}}

@@ -35,9 +35,11 @@ def test_no_asset_knows_another_host_or_writes_markup(asset: Path) -> None:
 
 
 def test_scripts_import_what_there_is() -> None:
-    scripts = [p for p in ASSETS if p.suffix == ".js"]
-    common = (FOLDER / "static" / "common.js").read_text(encoding="utf-8")
-    exported = set(re.findall(r"export (?:async )?(?:function|class|const) (\w+)", common))
-    for script in scripts:
-        for names in re.findall(r"import \{([^}]+)\} from", script.read_text(encoding="utf-8")):
+    for script in (p for p in ASSETS if p.suffix == ".js"):
+        text = script.read_text(encoding="utf-8")
+        for names, module in re.findall(r'import \{([^}]+)\} from "\./([^"]+)"', text):
+            imported = (script.parent / module).read_text(encoding="utf-8")
+            exported = set(
+                re.findall(r"export (?:async )?(?:function|class|const|let) (\w+)", imported)
+            )
             assert {name.strip() for name in names.split(",")} <= exported, script.name

@@ -11,6 +11,17 @@ export function el(tag, { text, ...attributes } = {}, ...children) {
   return element;
 }
 
+/** Text in which what stands between backticks is code, as nodes. */
+export const coded = (text = "") => text.split("`").map((part, i) => (i % 2 ? el("code", { text: part }) : part));
+
+/** A row whose cells say, where there is no room for columns, what they are: [label, cell] each. */
+export function row(...cells) {
+  return el("tr", {}, ...cells.map(([label, cell]) => {
+    cell.dataset.label = label;
+    return cell;
+  }));
+}
+
 export class Problem extends Error {}
 
 /** One JSON resource, asked for again and again; `read` gives null while it has not changed. */
@@ -46,20 +57,34 @@ async function bodyOf(response) {
   throw problem;
 }
 
-/** Calls `step` every `pause()` milliseconds, seldom while the page is hidden, never twice at once. */
+/**
+ * Calls `step` every `pause()` milliseconds, seldom while the page is hidden, never twice at once.
+ * Returns what has it called now.
+ */
 export function poll(step, pause = () => 1500) {
+  let timer;
+  let running = null;
+  let over = false;
   const round = async () => {
-    let stop = false;
+    await session;
     try {
       await step();
-      document.getElementById("notice").hidden = true;
+      if (!notice.dataset.deed) notice.hidden = true; // what a click led to stays until the next click
     } catch (error) {
       notify(error);
-      stop = error.status === 404 || signInAgain(error);
+      over = error.status === 404 || signInAgain(error);
     }
-    if (!stop) setTimeout(round, document.hidden ? 15000 : pause());
+    if (!over) timer = setTimeout(start, document.hidden ? 15000 : pause());
   };
-  round();
+  const start = () => (running ??= round().finally(() => { running = null; }));
+  const now = async () => {
+    await running;
+    clearTimeout(timer);
+    if (!over) await start();
+  };
+  document.addEventListener("visibilitychange", () => document.hidden || now());
+  start();
+  return now;
 }
 
 /** Leaves for the login page where the key is missing, or is none any more. */
@@ -69,10 +94,14 @@ function signInAgain(error) {
   return true;
 }
 
+/** Whether this browser's key may do more than look; where no key is demanded, everybody may. */
+export let mayWrite = true;
+
 /** Whose key this browser holds, and the way out, at the end of the bar. */
 async function showSession() {
   const { key } = await new Resource("/session").read();
   if (!key) return;
+  mayWrite = key.scopes.some((scope) => scope === "jobs:write" || scope === "admin");
   const leave = el("button", { class: "quiet", text: "Sign out" });
   leave.addEventListener("click", async () => {
     await post("/logout");
@@ -82,10 +111,40 @@ async function showSession() {
   document.querySelector(".bar").append(el("span", { class: "who" }, who, leave));
 }
 
-export function notify(error) {
-  const notice = document.getElementById("notice");
-  notice.textContent = error instanceof Problem ? error.message : "The server does not answer. Trying again…";
+const notice = document.getElementById("notice");
+
+/** Says what went wrong; with `deed`, what somebody did, which the next poll must not wipe away. */
+export function notify(error, deed = "") {
+  const message = error instanceof Problem ? error.message : deed ? "The server does not answer." : "The server does not answer. Trying again…";
+  notice.dataset.deed = deed;
+  notice.replaceChildren(...coded(deed ? `${deed}: ${message}` : message));
   notice.hidden = false;
+}
+
+/** A button that posts to `url` and then has `done` draw what came of it. `name` tells it from others. */
+export function action(url, text, done, { name = text, ...attributes } = {}) {
+  const button = el("button", { class: "quiet", text, "aria-label": name, "data-key": url, ...attributes });
+  button.addEventListener("click", async () => {
+    if (button.ariaDisabled === "true") return;
+    button.ariaDisabled = "true"; // `disabled` would take the focus away
+    notice.hidden = true;
+    notice.dataset.deed = "";
+    try {
+      await post(url);
+      await done();
+    } catch (error) {
+      if (!signInAgain(error)) notify(error, name);
+    }
+    button.ariaDisabled = "false";
+  });
+  return button;
+}
+
+/** Draws anew; whoever has a button or a link in focus keeps it. */
+export function redraw(parent, ...children) {
+  const focused = parent.contains(document.activeElement) && document.activeElement.dataset.key;
+  parent.replaceChildren(...children);
+  if (focused) parent.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
 // How far the server's clock is ahead of this one, so that elapsed times are right on any machine.
@@ -96,6 +155,9 @@ function noteClock(response) {
 }
 
 export const TERMINAL = new Set(["succeeded", "failed", "cancelled"]);
+
+/** Seconds from now, by the server's clock, to a moment that the API told. */
+export const secondsUntil = (moment) => (Date.parse(moment) - Date.now() - ahead) / 1000;
 
 export function elapsed(job) {
   if (!job.started_at) return job.state === "queued" ? "waiting for a worker" : "";
@@ -117,39 +179,33 @@ export function size(bytes) {
 }
 
 export function percent(share) {
-  return `${Number((share * 100).toFixed(1))} %`;
+  return `${Number((share * 100).toFixed(1))}\u00a0%`;
 }
 
-export const stateBadge = (job) => el("span", { class: `state ${job.state}`, text: job.state });
+export const stateBadge = ({ state }) => el("span", { class: `state ${state}`, text: state });
 
 export function progressBar(job) {
   const label = `${Math.round(job.progress * 100)} % done`;
   return el("progress", { class: job.state, max: 1, value: job.progress, "aria-label": label, title: label });
 }
 
-/** What happens now, in a line. A failed job says why. */
+/** What happens now, in a line, where the state alone does not say it. A failed job says why. */
 export function headline(job) {
   if (job.error) return job.error.message;
-  const left = job.eta_seconds === null || TERMINAL.has(job.state) ? "" : `about ${duration(job.eta_seconds)} left`;
-  const now = TERMINAL.has(job.state) ? [job.message] : [job.phase, job.message, left];
+  const message = job.message === job.state ? "" : job.message;
+  const left = job.eta_seconds === null ? "" : `about ${duration(job.eta_seconds)} left`;
+  const now = TERMINAL.has(job.state) ? [message] : [job.phase, message, left];
   return now.filter(Boolean).join(" · ");
 }
 
 export function cancelButton(job, done) {
-  if (TERMINAL.has(job.state)) return null;
-  const button = el("button", { class: "quiet", text: job.state === "cancelling" ? "Cancelling…" : "Cancel" });
-  button.disabled = job.state === "cancelling";
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      await post(`/v1/jobs/${encodeURIComponent(job.id)}/cancel`);
-      await done();
-    } catch (error) {
-      button.disabled = false;
-      if (!signInAgain(error)) notify(error);
-    }
-  });
-  return button;
+  if (TERMINAL.has(job.state) || !mayWrite) return null;
+  const under = job.state === "cancelling";
+  const title = `${job.spec.method} ${percent(job.spec.sparsity)}`;
+  return action(`${resourceOf(job)}/cancel`, under ? "Cancelling…" : "Cancel", done,
+    { name: `${under ? "Cancelling" : "Cancel"} ${title}`, "aria-disabled": under ? "true" : "false" });
 }
 
-showSession().catch(() => {}); // a server that does not answer is told of by what the page asks
+export const resourceOf = (job) => `/v1/jobs/${encodeURIComponent(job.id)}`;
+
+const session = showSession().catch(() => {}); // a server that does not answer is told of by what the page asks

@@ -1,23 +1,19 @@
 // The API's description, drawn from openapi.json.
-import { Resource, el, poll } from "./common.js";
+import { Resource, coded, el, poll, row } from "./common.js";
 
 const $ = (name) => document.getElementById(name);
 let components;
 /** What a part of the document stands for: itself, or the component that its $ref names. */
 const resolved = (part) => (part.$ref ? components[part.$ref.split("/")[2]][part.$ref.split("/")[3]] : part);
-const json = (value) => el("pre", {}, el("code", { text: JSON.stringify(value, null, 2) }));
-
-/** A paragraph in which what stands between backticks is code. */
-function prose(tag, attributes, text = "") {
-  const parts = text.split("`").map((part, i) => (i % 2 ? el("code", { text: part }) : part));
-  return el(tag, attributes, ...parts);
-}
+const json = (value) => el("pre", { tabindex: "0" }, el("code", { text: JSON.stringify(value, null, 2) }));
+const prose = (tag, attributes, text) => el(tag, attributes, ...coded(text));
 
 function examplesOf(content) {
   return Object.entries(content ?? {}).flatMap(([kind, { example, examples, schema }]) => {
     const named = Object.entries(examples ?? {}).map(([name, each]) => [name, resolved(each).value]);
     const all = example === undefined ? named : [["", example], ...named];
-    return [el("p", { class: "soft", text: [kind, refName(schema)].filter(Boolean).join(" · ") }),
+    const shape = refName(schema);
+    return [el("p", { class: "soft" }, kind, shape && " · ", shape && el("a", { href: `#${shape}`, text: shape })),
       ...all.flatMap(([name, value]) => [name && el("p", { class: "soft", text: name }), json(value)])];
   });
 }
@@ -26,10 +22,10 @@ const refName = (schema) => schema?.$ref?.split("/").pop();
 
 function parameters(list) {
   if (!list?.length) return null;
-  return el("table", {}, el("tbody", {}, ...list.map(resolved).map((p) => el("tr", {},
-    el("td", { class: "mono", text: p.name }),
-    el("td", { class: "soft", text: p.required ? `${p.in}, required` : p.in }),
-    prose("td", {}, p.description ?? p.schema?.description)))));
+  return el("table", { class: "wide", "aria-label": "Parameters" }, el("tbody", {}, ...list.map(resolved).map((p) => row(
+    ["", el("td", { class: "mono", text: p.name })],
+    ["", el("td", { class: "soft", text: p.required ? `${p.in}, required` : p.in })],
+    ["", prose("td", {}, p.description ?? p.schema?.description)]))));
 }
 
 function response([status, { description, content, headers }]) {
@@ -59,9 +55,21 @@ poll(async () => {
   for (const { name, description } of api.tags) {
     const operations = Object.entries(api.paths).flatMap(([path, verbs]) =>
       Object.entries(verbs).filter(([, o]) => o.tags?.includes(name)).map(([verb, o]) => operation(verb, path, o)));
-    $("operations").append(el("h2", { text: name }), el("p", { class: "soft", text: description }), ...operations);
+    $("contents").append(el("a", { href: `#tag-${name}`, text: name }));
+    $("operations").append(el("h2", { id: `tag-${name}`, text: name }), el("p", { class: "soft", text: description }), ...operations);
   }
-  $("schemas").append(...Object.entries(api.components.schemas).sort().map(([name, schema]) =>
+  $("components").append(...Object.entries(api.components.schemas).sort().map(([name, schema]) =>
     el("details", { id: name }, el("summary", { text: name }), json(schema))));
+  $("contents").append(el("a", { href: "#schemas", text: "schemas" }));
   drawn = true;
-}, () => 60000);
+  showTarget();
+}, () => (drawn ? 60000 : 3000));
+
+/** What the address names is drawn late, and folded. */
+function showTarget() {
+  const target = location.hash && $(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  if (target.tagName === "DETAILS") target.open = true;
+  target.scrollIntoView();
+}
+addEventListener("hashchange", showTarget);

@@ -1,8 +1,10 @@
-import { Resource, TERMINAL, cancelButton, el, elapsed, headline, percent, poll, progressBar, size, stateBadge } from "./common.js";
+import { Resource, TERMINAL, action, cancelButton, coded, duration, el, elapsed, headline, mayWrite, percent, poll, progressBar, redraw, row, size, stateBadge } from "./common.js";
+import { follower, soon } from "./deliveries.js";
 
 const id = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const api = `/v1/jobs/${encodeURIComponent(id)}`;
 const resource = new Resource(api);
+const readDeliveries = follower(api, () => now());
 const $ = (name) => document.getElementById(name);
 let job = null;
 let lastEvent = 0;
@@ -16,6 +18,7 @@ async function refresh() {
   }
   $("elapsed").textContent = elapsed(job) || "–";
   await readEvents();
+  if (job.spec.webhook) await readDeliveries();
   if (job.state === "succeeded" && !job.expired_at && !listed) await listFiles();
 }
 
@@ -32,32 +35,40 @@ function draw() {
     ...(job.expired_at ? [["Artifacts", `removed ${new Date(job.expired_at).toLocaleString()}`]] : []),
     ...Object.entries(job.metadata),
   ];
-  $("job").replaceChildren(
+  redraw($("job"),
     el("div", { class: "head" },
       el("h1", { text: job.spec.method }), stateBadge(job), el("span", { class: "grow" }),
-      cancelButton(job, refresh)),
+      cancelButton(job, now), retryButton()),
     el("p", { class: "soft mono", text: job.id }),
     progressBar(job),
-    el("p", { class: "soft", text: job.error ? "" : headline(job) }),
+    job.error || !headline(job) ? "" : el("p", { class: "soft" }, ...coded(headline(job))),
     el("dl", { class: "facts" },
       el("div", {}, el("dt", { text: "Elapsed" }), el("dd", { id: "elapsed" })),
       ...facts.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value })))));
   $("job").setAttribute("aria-busy", "false");
+  $("rest").hidden = false;
+  $("said").textContent = `The job is ${job.state}.`; // told aloud when it changes, unlike the rest
   $("spec").textContent = JSON.stringify(job.spec, null, 2);
   if (job.expired_at) $("results").hidden = true;
   drawFailure();
   drawAttempts();
 }
 
+function retryButton() {
+  if (!["failed", "cancelled"].includes(job.state) || !mayWrite) return null;
+  return action(`${api}/retry`, "Retry", now);
+}
+
 function drawAttempts() {
   // One that runs, or that went well, says nothing that the rest of the page does not say.
   $("runs").hidden = !job.attempts?.some((run) => run.reason);
-  $("attempts").replaceChildren(...(job.attempts ?? []).map((run) => el("tr", {},
-    el("td", { class: "number", text: run.number }),
-    el("td", { class: "mono", text: run.worker }),
-    el("td", { text: new Date(run.started_at).toLocaleString() }),
-    el("td", { text: run.outcome ?? "running" }),
-    el("td", { text: run.reason }))));
+  $("attempts").replaceChildren(...(job.attempts ?? []).map((run) => row(
+    ["Attempt", el("td", { class: "number", text: run.number })],
+    ["Worker", el("td", { class: "mono", text: run.worker })],
+    ["Began", el("td", { text: new Date(run.started_at).toLocaleString() })],
+    ["Took", el("td", { class: "short", text: run.ended_at ? duration((Date.parse(run.ended_at) - Date.parse(run.started_at)) / 1000) : "" })],
+    ["Outcome", el("td", { class: "short", text: run.outcome ?? "running" })],
+    ["Why", el("td", {}, ...coded(run.reason))])));
 }
 
 function drawFailure() {
@@ -65,10 +76,18 @@ function drawFailure() {
   if (!job.error) return;
   $("failure").replaceChildren(
     el("h2", { text: "Why it failed" }),
-    el("p", { text: job.error.message }),
-    job.error.remedy && el("p", { text: job.error.remedy }),
+    el("p", {}, ...coded(job.error.message)),
+    job.error.remedy && el("p", {}, el("strong", { text: "What to do: " }), ...coded(job.error.remedy)),
     el("p", { class: "soft mono", text: job.error.code }),
-    ...(job.error.log?.length ? [el("pre", {}, el("code", { text: job.error.log.join("\n") }))] : []));
+    ...(job.error.log?.length ? lastLines(job.error.log) : []));
+}
+
+/** In reach of the keyboard, which scrolls it. */
+function lastLines(log) {
+  return [
+    el("h3", { id: "log-title", text: "Last lines of the log" }),
+    el("pre", { class: "log", tabindex: "0", role: "region", "aria-labelledby": "log-title" }, el("code", { text: log.join("\n") })),
+  ];
 }
 
 async function readEvents() {
@@ -87,15 +106,16 @@ async function readEvents() {
 
 async function listFiles() {
   const { data } = await new Resource(`${api}/artifacts`).read();
-  $("files").replaceChildren(...data.map((file) => el("tr", {},
-    el("td", {}, el("a", { href: file.url, download: file.name.split("/").pop(), text: file.name })),
-    el("td", { class: "number", text: size(file.bytes) }),
-    el("td", { class: "mono", text: file.sha256.slice(0, 12), title: file.sha256 }))));
+  $("files").replaceChildren(...data.map((file) => row(
+    ["File", el("td", {}, el("a", { href: file.url, download: file.name.split("/").pop(), text: file.name }))],
+    ["Size", el("td", { class: "number", text: size(file.bytes) })],
+    ["SHA-256", el("td", { class: "mono", text: file.sha256.slice(0, 12), title: file.sha256 })])));
   $("report").href = `${api}/report`;
   $("results").hidden = false;
   listed = true;
   if (location.hash === "#results") $("results").scrollIntoView();
 }
 
-// A finished job does not change any more.
-poll(refresh, () => (job && TERMINAL.has(job.state) ? 30000 : 1000));
+// A finished job changes only if somebody retries it; its messages may still be on their way.
+const settled = () => job && TERMINAL.has(job.state) && !(job.spec.webhook && soon());
+const now = poll(refresh, () => (settled() ? 30000 : 1000));
