@@ -8,6 +8,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.errors import JobNotFound
+from core.jobs import audit
+from core.jobs.audit import Actor
 from core.jobs.database import Database
 from core.jobs.delivery_records import AttemptRecord, DeliveryRecord
 from core.jobs.delivery_views import Delivery, DeliveryAttempt, DeliveryPage, DeliveryState
@@ -53,7 +55,15 @@ class TenantSide:
                 raise DeliveryNotFound(delivery_id)
             return _views(session, [record])[0]
 
-    def redeliver(self, tenant: str, job_id: str, delivery_id: str, now: datetime) -> Delivery:
+    def redeliver(
+        self,
+        tenant: str,
+        job_id: str,
+        delivery_id: str,
+        now: datetime,
+        *,
+        by: Actor | None = None,
+    ) -> Delivery:
         """Send it again, now, with as many tries as a new one has; under the same id.
 
         Raises:
@@ -81,10 +91,18 @@ class TenantSide:
             record = session.scalars(statement).one_or_none()
             if record is None:
                 raise DeliveryNotFound(delivery_id)
+            audit.note(session, by, now, "webhook.redeliver", record.id)
             return _views(session, [record])[0]
 
     def test(
-        self, tenant: str, url: str, target: Target, now: datetime, entropy: Entropy
+        self,
+        tenant: str,
+        url: str,
+        target: Target,
+        now: datetime,
+        entropy: Entropy,
+        *,
+        by: Actor | None = None,
     ) -> Delivery:
         """Queue a message that tells of no job. It is sent once."""
         message = TestMessage(timestamp=now)
@@ -106,6 +124,8 @@ class TenantSide:
         with self._database.write() as session:
             session.add(record)
             session.flush()
+            # Its URL may hold a token, and can be read in the delivery as long as that is kept.
+            audit.note(session, by, now, "webhook.test", record.id, host=target.host)
             return _views(session, [record])[0]
 
 
