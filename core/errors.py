@@ -366,11 +366,3 @@ class Cancelled(SecateurError):
 
 class WorkerLost(SecateurError):
     code = "worker-lost"
-
-
-def tree(root: type[SecateurError] = SecateurError) -> dict[str, type[SecateurError]]:
-    """Every error class by its code, so that a child process's error can be raised again here."""
-    found = {root.code: root}
-    for child in root.__subclasses__():
-        found |= tree(child)
-    return found
