@@ -18,17 +18,10 @@ from api.limiter import Limiter
 from api.problems import CrossSite, problem_response
 from api.queries import check_query
 from api.refusals import Refusals, actor_behind
-from core.errors import (
-    AccessDenied,
-    KeyExpired,
-    KeyMissing,
-    KeyRevoked,
-    KeyUnknown,
-    ScopeMissing,
-    SecateurError,
-)
+from core.errors import AccessDenied, SecateurError
 from core.jobs.audit import Actor
 from core.jobs.credentials import Scope
+from core.key_errors import KeyExpired, KeyMissing, KeyRevoked, KeyUnknown, ScopeMissing
 from core.limit_errors import QuotaReached, RateLimited, TooManyFailures
 from core.telemetry import fields
 

@@ -10,10 +10,11 @@ from typing import Final
 from fastapi import Request
 
 from api.limiter import Limiter
-from core.errors import AccessDenied, KeyMissing, KeyUnknown, SecateurError, StoreUnavailable
+from core.errors import AccessDenied, SecateurError, StoreUnavailable
 from core.jobs.audit import Actor, AuditSide
 from core.jobs.credentials import ApiKey, id_of
 from core.jobs.keys import KeyStore
+from core.key_errors import KeyMissing, KeyUnknown
 from core.limit_errors import QuotaReached, TooManyFailures
 
 logger = logging.getLogger(__name__)

@@ -7,10 +7,12 @@ from core import (
     errors,
     idempotency_errors,
     intake_errors,
+    key_errors,
     limit_errors,
     run_errors,
     waiting_errors,
 )
+from core.destinations import errors as push_errors
 from core.errors import SecateurError
 from core.estimates import errors as estimate_errors
 from core.webhooks import errors as webhook_errors
@@ -19,10 +21,12 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     errors,
     idempotency_errors,
     intake_errors,
+    key_errors,
     limit_errors,
     run_errors,
     waiting_errors,
     estimate_errors,
+    push_errors,
     webhook_errors,
 )
 """Where the core's errors are. Not one needs torch, a database or a web framework."""

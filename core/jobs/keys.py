@@ -8,13 +8,14 @@ from typing import Final, NamedTuple, Self
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidSpec, KeyNotFound, KeyUnknown
+from core.errors import InvalidSpec
 from core.jobs import audit, credentials
 from core.jobs.admission import hold
 from core.jobs.audit import Actor
 from core.jobs.credentials import SCOPES, ApiKey, Entropy, Scope
 from core.jobs.database import Database
 from core.jobs.records import KeyRecord
+from core.key_errors import KeyNotFound, KeyUnknown
 from core.limit_errors import LastAdminKey
 
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
