@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -16,6 +15,7 @@ from core.jobs.delivery_views import Delivery, DeliveryAttempt, DeliveryPage, De
 from core.jobs.notices import TestMessage
 from core.jobs.outgoing import SenderSide
 from core.jobs.records import JobRecord
+from core.jobs.small_stores import SmallStore
 from core.webhooks.errors import DeliveryNotFound
 from core.webhooks.signing import Entropy
 from core.webhooks.urls import Target
@@ -129,19 +129,8 @@ class TenantSide:
             return _views(session, [record])[0]
 
 
-class DeliveryStore(TenantSide, SenderSide):
-    """Deliveries in a database that `core.jobs.migrate` has prepared. Safe to share between threads.
-
-    Every method raises StoreUnavailable where the database does not answer.
-    """
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """A store on the database at `url`, which keeps no connection open between transactions."""
-        return cls(Database(url, pooled=False))
+class DeliveryStore(TenantSide, SenderSide, SmallStore):
+    """Deliveries from both sides."""
 
 
 def _check_job(session: Session, tenant: str, job_id: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from core.jobs import audit
 from core.jobs.audit import Actor
-from core.jobs.database import Database
 from core.jobs.delivery_records import SecretRecord
 from core.jobs.delivery_views import EarlierSecret, SecretInfo, ShownSecret
+from core.jobs.small_stores import SmallStore
 from core.webhooks.errors import RotatedTooOften
 from core.webhooks.signing import Entropy, fingerprint, new_secret
 
@@ -33,19 +33,8 @@ class _Earlier:
     until: datetime
 
 
-class SecretStore:
-    """Secrets in a database that `core.jobs.migrate` has prepared. Safe to share between threads.
-
-    Every method raises StoreUnavailable where the database does not answer.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """A store on the database at `url`, which keeps no connection open between transactions."""
-        return cls(Database(url, pooled=False))
+class SecretStore(SmallStore):
+    """One secret a tenant, and its earlier ones while they count."""
 
     def describe(self, tenant: str, now: datetime) -> SecretInfo:
         """All but the secret; makes none."""
