@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from core.errors import KeyMissing, ScopeMissing, StoreUnavailable
+from core.errors import StoreUnavailable
 from core.jobs.credentials import ApiKey, Scope, check_usable, digest
 from core.jobs.keys import USE_NOTED_EVERY, KeyStore
+from core.key_errors import KeyMissing, ScopeMissing
 
 logger = logging.getLogger(__name__)
 

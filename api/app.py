@@ -18,6 +18,7 @@ from api import (
     estimates,
     events,
     health,
+    job_changes,
     jobs,
     keys,
     metrics,
@@ -45,6 +46,7 @@ from core.telemetry.tracing import open_tracer
 
 ROUTERS: Final = (
     jobs.router,
+    job_changes.router,
     events.router,
     artifacts.router,
     estimates.router,

@@ -18,18 +18,11 @@ from api.limiter import Limiter
 from api.problems import CrossSite, problem_response
 from api.queries import check_query
 from api.refusals import Refusals, actor_behind
-from core.errors import (
-    AccessDenied,
-    KeyExpired,
-    KeyMissing,
-    KeyRevoked,
-    KeyUnknown,
-    ScopeMissing,
-    SecateurError,
-)
+from core.errors import AccessDenied, SecateurError
 from core.jobs.audit import Actor
 from core.jobs.credentials import Scope
-from core.limit_errors import RateLimited, TooManyFailures
+from core.key_errors import KeyExpired, KeyMissing, KeyRevoked, KeyUnknown, ScopeMissing
+from core.limit_errors import QuotaReached, RateLimited, TooManyFailures
 from core.telemetry import fields
 
 COOKIE: Final = "secateur_key"
@@ -124,6 +117,12 @@ def install(app: FastAPI, access: Access, limiter: Limiter, refusals: Refusals) 
         return RedirectResponse(
             f"{LOGIN}?next={quote(path, safe='/')}", 303, headers={"Cache-Control": "no-store"}
         )
+
+    @app.exception_handler(QuotaReached)
+    async def full(request: Request, refused: QuotaReached) -> Response:
+        # Its route has asked who the caller is, which the request remembers.
+        await run_in_threadpool(refusals.tell, request, actor_of(request), refused)
+        return problem_response(refused)
 
 
 def _presented(request: Request) -> str | None:

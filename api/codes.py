@@ -21,6 +21,7 @@ from api.problems import (
     WrongHost,
 )
 from api.run_codes import RUNS
+from core.destinations.errors import DestinationRefused
 from core.errors import (
     AccessDenied,
     ArtifactNotFound,
@@ -28,17 +29,10 @@ from core.errors import (
     BadRequest,
     Conflict,
     CorruptObject,
-    DestinationRefused,
     InvalidSpec,
     JobNotFound,
-    KeyExpired,
-    KeyMissing,
-    KeyNotFound,
-    KeyRevoked,
-    KeyUnknown,
     NotAvailable,
     NotFound,
-    ScopeMissing,
     SecateurError,
     SourceRefused,
     StoreError,
@@ -47,6 +41,14 @@ from core.errors import (
 )
 from core.estimates.errors import EstimatesBusy, SourceTooSlow
 from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
+from core.key_errors import (
+    KeyExpired,
+    KeyMissing,
+    KeyNotFound,
+    KeyRevoked,
+    KeyUnknown,
+    ScopeMissing,
+)
 from core.limit_errors import (
     JobTooLarge,
     LastAdminKey,

@@ -18,15 +18,14 @@ from api.problems import (
 )
 from core.destinations.allowed import Allowed as Pushable
 from core.destinations.allowed import permitted
+from core.destinations.errors import DestinationRefused
 from core.errors import (
     BadTokenFile,
     BrokenCheckpoint,
-    DestinationRefused,
     HubUnavailable,
     InvalidSpec,
     ModelNotFound,
     NotAvailable,
-    ScopeMissing,
     SecateurError,
     SourceRefused,
     SourceUnavailable,
@@ -38,6 +37,7 @@ from core.errors import (
 )
 from core.estimates.errors import EstimatesBusy, SourceTooSlow
 from core.estimates.views import Estimate
+from core.key_errors import ScopeMissing
 from core.quotas import JobSize, Quota, check_size
 from core.sources import Allowed, model_source, text_source
 from core.spec import JobSpec, parse_spec

@@ -1,6 +1,5 @@
-"""Jobs over HTTP: submit, list, read, cancel, retry, delete."""
+"""Jobs over HTTP: submit, list, read. What is done to one is in `api.job_changes`."""
 
-import logging
 import re
 from typing import Annotated, Final
 
@@ -22,20 +21,13 @@ from api.dependencies import (
     Now,
     Quotas,
     Sources,
-    Store,
     Tenant,
 )
 from api.estimates import EXAMPLE, PROBLEMS, Estimates, checked_size, checked_spec, dry_answer
 from api.idempotency import IdempotencyKey
 from api.problems import documented
 from api.waiting import Wait, WaitingRoom, etag_of, worth_telling
-from core import removal
-from core.errors import (
-    InvalidSpec,
-    JobNotFound,
-    StoreError,
-    WrongState,
-)
+from core.errors import InvalidSpec, JobNotFound
 from core.estimates.views import Estimate
 from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from core.jobs.idempotency import Once, Posted, digest_of
@@ -45,8 +37,6 @@ from core.limit_errors import JobTooLarge, QueueFull, StorageFull
 from core.recipes import Method
 from core.telemetry import fields
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
-
-logger = logging.getLogger(__name__)
 
 _METADATA: Final = "metadata."
 _METADATA_KEY: Final = re.compile(r"[\w.-]{1,64}")
@@ -227,73 +217,3 @@ async def read_job(
         with room.places.one(tenant):
             job = await worth_telling(request, room, read, job, wait)
     return tagged(request, job, etag_of(job))
-
-
-@router.post(
-    "/{job_id}/cancel",
-    dependencies=[WRITES],
-    status_code=202,
-    summary="Cancel a job",
-    response_model=Job,
-    responses={
-        **openapi.example(202, {**openapi.JOB, "state": "cancelling"}),
-        **documented(JobNotFound, WrongState),
-    },
-)
-def cancel_job(job_id: JobId, jobs: Jobs, tenant: Tenant, now: Now, by: By) -> Job:
-    """A queued job is cancelled at once, a running one is asked to stop; repeating does no harm."""
-    return jobs.cancel(tenant, job_id, now, by=by)
-
-
-@router.post(
-    "/{job_id}/retry",
-    dependencies=[WRITES],
-    status_code=202,
-    summary="Retry a job that failed or was cancelled",
-    response_model=Job,
-    responses={
-        **openapi.example(202, openapi.RETRIED),
-        **documented(JobNotFound, WrongState, QueueFull, StorageFull),
-    },
-)
-def retry_job(
-    *,
-    job_id: JobId,
-    jobs: Jobs,
-    tenant: Tenant,
-    now: Now,
-    quotas: Quotas,
-    by: By,
-    bell: Bell,
-    background: BackgroundTasks,
-) -> Job:
-    """Queues it again under the same id, with the same spec, as if it had just been posted.
-
-    Attempts are counted from 1 again; its events go on where they were.
-    """
-    job = jobs.retry(tenant, job_id, now, quotas=quotas, by=by)
-    background.add_task(bell.ring, job.id)
-    return job
-
-
-@router.delete(
-    "/{job_id}",
-    dependencies=[WRITES],
-    status_code=204,
-    summary="Delete a job that has ended",
-    response_description="Nobody finds it any more.",
-    responses=documented(JobNotFound, WrongState),
-)
-def delete_job(
-    *, job_id: JobId, jobs: Jobs, store: Store, tenant: Tenant, now: Now, by: By
-) -> Response:
-    """Removes it for good, with its artifacts and its history.
-
-    Where the object store is away, a worker removes the artifacts once it is back.
-    """
-    jobs.bury(tenant, job_id, now, by=by)
-    try:
-        removal.remove(jobs, store, job_id, now)
-    except StoreError as error:
-        logger.warning("%s: a worker will remove what is left of it: %s", job_id, error)
-    return Response(status_code=204)

@@ -13,8 +13,8 @@ from api.bodies import PostedObject
 from api.dependencies import Administered, By, Keys, Now
 from api.forms import body_of, parse
 from api.problems import documented
-from core.errors import KeyNotFound
 from core.jobs.credentials import ApiKey, CreatedKey, Scope
+from core.key_errors import KeyNotFound
 from core.limit_errors import LastAdminKey, NoKeysYet, OperatorOnly
 
 TENANT_QUERY: Final = Query(

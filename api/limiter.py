@@ -51,6 +51,10 @@ class Limiter:
         if standing.over:
             raise TooManyFailures(self.failures, standing.reset)
 
+    def tells_quota(self, tenant: str) -> bool:
+        """Count a refusal by the tenant's quota; whether the minute has room for a line about it."""
+        return not self.pace.count(f"quota:{tenant}", self.failures).over
+
 
 class RateHeaders:
     """ASGI middleware: `RateLimit-Policy` and `RateLimit` on the answer to a counted request."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
+from core.destinations.errors import DestinationRefused
 from core.errors import (
     AccessDenied,
     ArtifactsExpired,
@@ -19,15 +20,12 @@ from core.errors import (
     Conflict,
     CorruptObject,
     DataError,
-    DestinationRefused,
     HubUnavailable,
     InvalidSpec,
-    KeyMissing,
     ModelError,
     NotAvailable,
     NotFound,
     ResourceError,
-    ScopeMissing,
     SecateurError,
     SourceError,
     SourceRefused,
@@ -36,6 +34,7 @@ from core.errors import (
 )
 from core.estimates.errors import EstimatesBusy, SourceTooSlow
 from core.idempotency_errors import IdempotencyKeyReused
+from core.key_errors import KeyMissing, ScopeMissing
 from core.limit_errors import LimitReached
 from core.telemetry import fields
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting

@@ -1,4 +1,5 @@
-"""Refused keys and lacking scopes: written into the audit log, so many of an address in a minute."""
+"""What is refused is written into the audit log, too, and only so much of it in a minute: of keys and
+scopes by address, of quotas by tenant."""
 
 import logging
 import re
@@ -9,11 +10,12 @@ from typing import Final
 from fastapi import Request
 
 from api.limiter import Limiter
-from core.errors import AccessDenied, KeyMissing, KeyUnknown, SecateurError, StoreUnavailable
+from core.errors import AccessDenied, SecateurError, StoreUnavailable
 from core.jobs.audit import Actor, AuditSide
 from core.jobs.credentials import ApiKey, id_of
 from core.jobs.keys import KeyStore
-from core.limit_errors import TooManyFailures
+from core.key_errors import KeyMissing, KeyUnknown
+from core.limit_errors import QuotaReached, TooManyFailures
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ def actor_behind(request: Request, tenant: str | None, key: ApiKey | None) -> Ac
 
 
 class Refusals:
-    """Called for every AccessDenied. Nothing that it meets makes a refusal an admission."""
+    """Called for every AccessDenied and QuotaReached. Nothing that it meets makes a refusal an admission."""
 
     def __init__(
         self, limiter: Limiter, log: AuditSide, keys: KeyStore, clock: Callable[[], datetime]
@@ -56,15 +58,31 @@ class Refusals:
             logger.warning("%s was not written into the audit log: %s", error.code, away)
         return error
 
+    def tell(self, request: Request, by: Actor, error: QuotaReached) -> None:
+        """Write down that `by`'s tenant may not have more. A loop of them is answered as one is.
+
+        The transaction that found it out is rolled back by now: this is one of its own.
+        """
+        if by.tenant is None or not self._limiter.tells_quota(by.tenant):
+            return
+        try:
+            self._log.record(by, self._clock(), "access", _path(request), outcome=error.code)
+        except StoreUnavailable as away:
+            logger.warning("%s was not written into the audit log: %s", error.code, away)
+
     def _write(self, request: Request, error: AccessDenied) -> None:
         text: str | None = getattr(request.state, "presented", None)
         key = self._proven(text, error)
         actor = actor_behind(request, key.tenant if key else None, key)
         # Of a key that is none, only the id is kept, and only where it could be one.
-        path = request.scope["raw_path"].decode("latin-1")[:100]
-        target = id_of(text or "") if key is None else path
+        target = id_of(text or "") if key is None else _path(request)
         self._log.record(actor, self._clock(), "access", target, outcome=error.code)
 
     def _proven(self, text: str | None, error: AccessDenied) -> ApiKey | None:
         """The key that the caller has shown all of, be it expired or revoked."""
         return None if text is None or isinstance(error, KeyUnknown) else self._keys.find(text)
+
+
+def _path(request: Request) -> str:
+    """As it was sent, and no longer than a line of the log has room for."""
+    return str(request.scope["raw_path"].decode("latin-1")[:100])

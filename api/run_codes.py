@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from core.destinations.errors import PushError, PushRefused, PushUnavailable
 from core.errors import (
     BadTokenFile,
     BrokenCheckpoint,
@@ -13,9 +14,6 @@ from core.errors import (
     ModelNotFound,
     OutOfMemory,
     PruningError,
-    PushError,
-    PushRefused,
-    PushUnavailable,
     ResourceError,
     SecateurError,
     SingularHessian,

@@ -8,9 +8,9 @@ from fastapi import FastAPI
 
 from api.guards import is_loopback
 from api.waiting import Waiting
-from core.errors import KeysNeeded
 from core.jobs.keys import KeyStore
 from core.jobs.migrate import migrate
+from core.key_errors import KeysNeeded
 from core.settings import Settings
 
 

@@ -9,8 +9,9 @@ from api.auth import COOKIE, LOGIN, access_of, caller_of, caller_with
 from api.bodies import PostedObject
 from api.dependencies import Jobs, Now
 from api.refusals import actor_behind
-from core.errors import AccessDenied, KeyMissing
+from core.errors import AccessDenied
 from core.jobs.credentials import Scope
+from core.key_errors import KeyMissing
 
 _UNSTORED: Final = {"Cache-Control": "no-store"}
 

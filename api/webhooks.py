@@ -13,7 +13,7 @@ from api import openapi, webhook_examples
 from api.answers import tagged
 from api.auth import READS, WRITES, caller_of
 from api.bodies import PostedObject
-from api.dependencies import Hooks, JobId, Now, Tenant
+from api.dependencies import By, Hooks, JobId, Now, Tenant
 from api.forms import parse
 from api.problems import documented
 from core.calibration_spec import Strict
@@ -92,10 +92,10 @@ def list_deliveries(
     },
 )
 def redeliver(
-    job_id: JobId, delivery_id: DeliveryId, hooks: Hooks, tenant: Tenant, now: Now
+    job_id: JobId, delivery_id: DeliveryId, hooks: Hooks, tenant: Tenant, now: Now, by: By
 ) -> Delivery:
     """The same message under the same `webhook-id`, now, and with as many tries as a new one."""
-    return hooks.deliveries.redeliver(tenant, job_id, delivery_id, now)
+    return hooks.deliveries.redeliver(tenant, job_id, delivery_id, now, by=by)
 
 
 @router.get(
@@ -129,12 +129,12 @@ def read_delivery(
     openapi_extra=webhook_examples.TRIAL_BODY,
 )
 def send_test(
-    *, posted: PostedObject, hooks: Hooks, tenant: Tenant, now: Now, response: Response
+    *, posted: PostedObject, hooks: Hooks, tenant: Tenant, now: Now, by: By, response: Response
 ) -> Delivery:
     """A worker sends one signed message of type `webhook.test` to the URL, once."""
     trial = parse(Trial, posted)
     target = permitted(trial.url, hooks.allowed)
-    made = hooks.deliveries.test(tenant, trial.url, target, now, hooks.entropy)
+    made = hooks.deliveries.test(tenant, trial.url, target, now, hooks.entropy, by=by)
     response.headers["Location"] = f"/v1/webhooks/deliveries/{made.id}"
     response.headers["Retry-After"] = "2"
     return made
@@ -165,10 +165,10 @@ def describe_secret(request: Request, hooks: Hooks, tenant: Tenant, now: Now) ->
         **openapi.example(200, webhook_examples.SHOWN_SECRET),
     },
 )
-def show_secret(hooks: Hooks, tenant: Tenant, now: Now, response: Response) -> ShownSecret:
+def show_secret(hooks: Hooks, tenant: Tenant, now: Now, by: By, response: Response) -> ShownSecret:
     """The tenant's secret, which is made if there is none yet. Repeating does no harm."""
     response.headers["Cache-Control"] = "no-store"
-    return hooks.secrets.show(tenant, now, hooks.entropy)
+    return hooks.secrets.show(tenant, now, hooks.entropy, by=by)
 
 
 @router.post(
@@ -182,7 +182,9 @@ def show_secret(hooks: Hooks, tenant: Tenant, now: Now, response: Response) -> S
         **documented(RotatedTooOften),
     },
 )
-def rotate_secret(hooks: Hooks, tenant: Tenant, now: Now, response: Response) -> ShownSecret:
+def rotate_secret(
+    hooks: Hooks, tenant: Tenant, now: Now, by: By, response: Response
+) -> ShownSecret:
     """From now on the new one signs, and for 24 hours the one before it as well."""
     response.headers["Cache-Control"] = "no-store"
-    return hooks.secrets.rotate(tenant, now, hooks.entropy)
+    return hooks.secrets.rotate(tenant, now, hooks.entropy, by=by)

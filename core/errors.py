@@ -5,21 +5,18 @@ SecateurError
 │   ├── InvalidSpec          a field is missing, unknown or out of bounds
 │   ├── NotAvailable         a valid request for something this version lacks
 │   ├── SourceRefused        a model or text source outside the allowed places
-│   ├── DestinationRefused   a push to where the operator allows none
-│   ├── KeysNeeded           other machines may reach a server only once it has keys
+│   ├── DestinationRefused   [core.destinations.errors]
+│   ├── KeysNeeded           [core.key_errors]
 │   ├── IdempotencyKeyReused [core.idempotency_errors]
 │   └── WebhookRefused       [core.webhooks.errors]
 ├── AccessDenied             who asks may not have it                            exit 5
-│   ├── KeyMissing
-│   ├── KeyUnknown           no key, or not one of this server
-│   ├── KeyExpired
-│   ├── KeyRevoked
-│   └── ScopeMissing         a good key, made for other things
+│   ├── KeyMissing, KeyUnknown, KeyExpired, KeyRevoked  [core.key_errors]
+│   └── ScopeMissing         [core.key_errors]
 │       └── OperatorOnly     [core.limit_errors]
 ├── NotFound
 │   ├── JobNotFound
 │   ├── ArtifactNotFound
-│   ├── KeyNotFound
+│   ├── KeyNotFound          [core.key_errors]
 │   ├── ArtifactsExpired     they were there, and retention has removed them
 │   └── DeliveryNotFound     [core.webhooks.errors]
 ├── Conflict
@@ -62,9 +59,8 @@ SecateurError
 ├── GateFailed               a condition on the report is met                    exit 6
 ├── MetricMissing            a condition names what the report does not have     exit 2
 ├── TrackerError             MLflow does not take the run
-├── PushError                the destination does not take the result
-│   ├── PushRefused          no credentials, or not enough rights
-│   └── PushUnavailable      the destination does not answer, or breaks off
+├── PushError                the destination does not take the result  [core.destinations.errors]
+│   └── PushRefused, PushUnavailable
 ├── Cancelled                the caller asked the run to stop                    exit 130
 └── WorkerLost               the process that ran the job died
 """
@@ -116,71 +112,9 @@ class SourceRefused(BadRequest):
     code = "source-refused"
 
 
-class DestinationRefused(BadRequest):
-    code = "destination-refused"
-
-
-class KeysNeeded(BadRequest):
-    code = "keys-needed"
-
-
 class AccessDenied(SecateurError):
     code = "access-denied"
     exit_status = 5
-
-
-class KeyMissing(AccessDenied):
-    code = "key-missing"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "this server demands an API key.",
-            remedy="Send it as `Authorization: Bearer sec_…`; the command line takes it from"
-            " SECATEUR_API_KEY or --api-key-file.",
-        )
-
-
-class KeyUnknown(AccessDenied):
-    """Also for a key whose first half is right: it tells nobody which keys there are."""
-
-    code = "key-unknown"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "this server does not know the API key.",
-            remedy="Check that it is complete, and made for this server.",
-        )
-
-
-class KeyExpired(AccessDenied):
-    code = "key-expired"
-
-    def __init__(self, prefix: str) -> None:
-        super().__init__(
-            f"the API key {prefix}… has expired.",
-            remedy="Ask for a new one; `secateur keys create` makes it.",
-        )
-
-
-class KeyRevoked(AccessDenied):
-    code = "key-revoked"
-
-    def __init__(self, prefix: str) -> None:
-        super().__init__(
-            f"the API key {prefix}… has been revoked.",
-            remedy="Ask for a new one; `secateur keys create` makes it.",
-        )
-
-
-class ScopeMissing(AccessDenied):
-    code = "scope-missing"
-
-    def __init__(self, scope: str) -> None:
-        super().__init__(
-            f"the API key lacks the scope {scope}.",
-            remedy=f"Use one made with `secateur keys create --scope {scope}`.",
-        )
-        self.scope = scope
 
 
 class NotFound(SecateurError):
@@ -196,13 +130,6 @@ class JobNotFound(NotFound):
 
 class ArtifactNotFound(NotFound):
     code = "artifact-not-found"
-
-
-class KeyNotFound(NotFound):
-    code = "key-not-found"
-
-    def __init__(self, key_id: str) -> None:
-        super().__init__(f"no API key {key_id!r}.", remedy="`secateur keys list` shows their ids.")
 
 
 class ArtifactsExpired(NotFound):
@@ -347,18 +274,6 @@ class TrackerError(SecateurError):
     code = "tracker"
 
 
-class PushError(SecateurError):
-    code = "push-failed"
-
-
-class PushRefused(PushError):
-    code = "push-refused"
-
-
-class PushUnavailable(PushError):
-    code = "push-unavailable"
-
-
 class Cancelled(SecateurError):
     code = "cancelled"
     exit_status = 130
@@ -366,11 +281,3 @@ class Cancelled(SecateurError):
 
 class WorkerLost(SecateurError):
     code = "worker-lost"
-
-
-def tree(root: type[SecateurError] = SecateurError) -> dict[str, type[SecateurError]]:
-    """Every error class by its code, so that a child process's error can be raised again here."""
-    found = {root.code: root}
-    for child in root.__subclasses__():
-        found |= tree(child)
-    return found

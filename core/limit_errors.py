@@ -11,7 +11,8 @@ LimitReached (SecateurError)
 
 from typing import Final
 
-from core.errors import AccessDenied, Conflict, ScopeMissing, SecateurError
+from core.errors import AccessDenied, Conflict, SecateurError
+from core.key_errors import ScopeMissing
 
 _QUEUE_SECONDS: Final = 30
 """A queue moves when a job ends, which nobody can foretell; this asks twice a minute."""

@@ -217,7 +217,7 @@ class Settings(BaseSettings):
         60,
         ge=1,
         description="refused requests a minute and address that are answered by name and written into"
-        " the audit log",
+        " the audit log; of those refused by a quota, how many a minute and tenant are written",
     )
     operator_tenant: str = Field(
         "default",

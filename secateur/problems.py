@@ -1,17 +1,13 @@
 """What a server's answer means when it is not the one hoped for."""
 
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
-import core.estimates.errors  # noqa: F401 - part of the tree only once it is loaded
-from core.errors import BadRequest, InvalidSpec, SecateurError, tree
+from core.all_errors import tree
+from core.errors import BadRequest, InvalidSpec, SecateurError
 from core.jobs.views import Job
 from core.limit_errors import LimitReached
-from core.run_errors import PhaseTimeout
-
-# Jobs carry their codes; `tree` knows what has been loaded.
-_OF_RUNS: Final = (PhaseTimeout,)
 
 
 class Unreachable(SecateurError):

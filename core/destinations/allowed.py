@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
+from core.destinations.errors import DestinationRefused
 from core.destinations.places import Bucket, HubModel, parse_destination
-from core.errors import BadRequest, DestinationRefused
+from core.errors import BadRequest
 from core.source_buckets import check_each
 from core.sources import PLAIN, bucket_and_key, narrowest
 from core.store.keys import check_key

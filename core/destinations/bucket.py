@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
+from core.destinations.errors import PushError
 from core.destinations.outgoing import Outgoing, Pushed, Tell, meter
 from core.destinations.places import Bucket
-from core.errors import ArtifactNotFound, CorruptObject, OutputExists, PushError, StoreError
+from core.errors import ArtifactNotFound, CorruptObject, OutputExists, StoreError
 from core.store.manifest import MANIFEST
 from core.store.s3 import S3Store
 

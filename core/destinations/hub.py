@@ -15,10 +15,10 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._http import get_session
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from core.destinations.errors import PushError, PushRefused
 from core.destinations.hub_errors import named_errors, status_of
 from core.destinations.outgoing import Outgoing, Pushed, Tell, meter
 from core.destinations.places import HubModel
-from core.errors import PushError, PushRefused
 from core.vault import hub_token
 
 SILENCE_SECONDS: Final = 60.0

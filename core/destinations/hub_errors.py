@@ -8,7 +8,8 @@ from typing import Final
 
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-from core.errors import PushError, PushRefused, PushUnavailable, SecateurError
+from core.destinations.errors import PushError, PushRefused, PushUnavailable
+from core.errors import SecateurError
 
 _RIGHTS: Final = (
     "Set HF_TOKEN to a token that may write there (https://huggingface.co/settings/tokens)."

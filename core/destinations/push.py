@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from core.destinations.errors import PushError
 from core.destinations.outgoing import Pushed, Tell, outgoing
 from core.destinations.places import Bucket, HubModel, What, what_to_send
-from core.errors import PushError
 from core.result import Result
 
 

@@ -17,7 +17,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, Field
 
-from core.errors import KeyExpired, KeyRevoked
+from core.key_errors import KeyExpired, KeyRevoked
 
 Scope = Literal["jobs:read", "jobs:write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)

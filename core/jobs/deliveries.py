@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.errors import JobNotFound
+from core.jobs import audit
+from core.jobs.audit import Actor
 from core.jobs.database import Database
 from core.jobs.delivery_records import AttemptRecord, DeliveryRecord
 from core.jobs.delivery_views import Delivery, DeliveryAttempt, DeliveryPage, DeliveryState
 from core.jobs.notices import TestMessage
 from core.jobs.outgoing import SenderSide
 from core.jobs.records import JobRecord
+from core.jobs.small_stores import SmallStore
 from core.webhooks.errors import DeliveryNotFound
 from core.webhooks.signing import Entropy
 from core.webhooks.urls import Target
@@ -53,7 +55,15 @@ class TenantSide:
                 raise DeliveryNotFound(delivery_id)
             return _views(session, [record])[0]
 
-    def redeliver(self, tenant: str, job_id: str, delivery_id: str, now: datetime) -> Delivery:
+    def redeliver(
+        self,
+        tenant: str,
+        job_id: str,
+        delivery_id: str,
+        now: datetime,
+        *,
+        by: Actor | None = None,
+    ) -> Delivery:
         """Send it again, now, with as many tries as a new one has; under the same id.
 
         Raises:
@@ -81,10 +91,18 @@ class TenantSide:
             record = session.scalars(statement).one_or_none()
             if record is None:
                 raise DeliveryNotFound(delivery_id)
+            audit.note(session, by, now, "webhook.redeliver", record.id)
             return _views(session, [record])[0]
 
     def test(
-        self, tenant: str, url: str, target: Target, now: datetime, entropy: Entropy
+        self,
+        tenant: str,
+        url: str,
+        target: Target,
+        now: datetime,
+        entropy: Entropy,
+        *,
+        by: Actor | None = None,
     ) -> Delivery:
         """Queue a message that tells of no job. It is sent once."""
         message = TestMessage(timestamp=now)
@@ -106,22 +124,13 @@ class TenantSide:
         with self._database.write() as session:
             session.add(record)
             session.flush()
+            # Its URL may hold a token, and can be read in the delivery as long as that is kept.
+            audit.note(session, by, now, "webhook.test", record.id, host=target.host)
             return _views(session, [record])[0]
 
 
-class DeliveryStore(TenantSide, SenderSide):
-    """Deliveries in a database that `core.jobs.migrate` has prepared. Safe to share between threads.
-
-    Every method raises StoreUnavailable where the database does not answer.
-    """
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """A store on the database at `url`, which keeps no connection open between transactions."""
-        return cls(Database(url, pooled=False))
+class DeliveryStore(TenantSide, SenderSide, SmallStore):
+    """Deliveries from both sides."""
 
 
 def _check_job(session: Session, tenant: str, job_id: str) -> None:

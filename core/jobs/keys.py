@@ -8,13 +8,14 @@ from typing import Final, NamedTuple, Self
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidSpec, KeyNotFound, KeyUnknown
+from core.errors import InvalidSpec
 from core.jobs import audit, credentials
 from core.jobs.admission import hold
 from core.jobs.audit import Actor
 from core.jobs.credentials import SCOPES, ApiKey, Entropy, Scope
-from core.jobs.database import Database
 from core.jobs.records import KeyRecord
+from core.jobs.small_stores import SmallStore
+from core.key_errors import KeyNotFound, KeyUnknown
 from core.limit_errors import LastAdminKey
 
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
@@ -29,19 +30,8 @@ class NewKey(NamedTuple):
     """What its owner sends. Known here and now, and never again."""
 
 
-class KeyStore:
-    """Keys in a database that `core.jobs.migrate` has prepared. Safe to share between threads.
-
-    Every method raises StoreUnavailable where the database does not answer.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """A store on the database at `url`. Raises BadRequest where that is no database URL."""
-        return cls(Database(url, pooled=False))
+class KeyStore(SmallStore):
+    """Every tenant's keys, by what of them may be kept."""
 
     def create(
         self,

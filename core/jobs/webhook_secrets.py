@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core.jobs.database import Database
+from core.jobs import audit
+from core.jobs.audit import Actor
 from core.jobs.delivery_records import SecretRecord
 from core.jobs.delivery_views import EarlierSecret, SecretInfo, ShownSecret
+from core.jobs.small_stores import SmallStore
 from core.webhooks.errors import RotatedTooOften
 from core.webhooks.signing import Entropy, fingerprint, new_secret
 
@@ -31,19 +33,8 @@ class _Earlier:
     until: datetime
 
 
-class SecretStore:
-    """Secrets in a database that `core.jobs.migrate` has prepared. Safe to share between threads.
-
-    Every method raises StoreUnavailable where the database does not answer.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """A store on the database at `url`, which keeps no connection open between transactions."""
-        return cls(Database(url, pooled=False))
+class SecretStore(SmallStore):
+    """One secret a tenant, and its earlier ones while they count."""
 
     def describe(self, tenant: str, now: datetime) -> SecretInfo:
         """All but the secret; makes none."""
@@ -57,16 +48,25 @@ class SecretStore:
             previous=_shown(_valid(record, now)),
         )
 
-    def show(self, tenant: str, now: datetime, entropy: Entropy) -> ShownSecret:
+    def show(
+        self, tenant: str, now: datetime, entropy: Entropy, *, by: Actor | None = None
+    ) -> ShownSecret:
         """The tenant's secret, made now if there is none."""
-        return _reveal(self._record(tenant, now, entropy), now)
+        with self._database.write() as session:
+            made = _add_missing(session, tenant, now, entropy)
+            record = _locked(session, tenant)
+            action = "secret.create" if made else "secret.show"
+            audit.note(session, by, now, action, fingerprint(record.secret))
+        return _reveal(record, now)
 
     def signing(self, tenant: str, now: datetime, entropy: Entropy) -> list[str]:
         """Everything that a message is to be signed with, the newest first; made if need be."""
         record = self._record(tenant, now, entropy)
         return [record.secret, *(each.secret for each in _valid(record, now))]
 
-    def rotate(self, tenant: str, now: datetime, entropy: Entropy) -> ShownSecret:
+    def rotate(
+        self, tenant: str, now: datetime, entropy: Entropy, *, by: Actor | None = None
+    ) -> ShownSecret:
         """A new secret. The one before signs beside it for another 24 hours, and so do those
         before that one, each until its own end: an answer that was lost can be asked for again.
 
@@ -74,17 +74,12 @@ class SecretStore:
             RotatedTooOften: five are valid already.
         """
         with self._database.write() as session:
-            if _add_missing(session, tenant, now, entropy):
-                return _reveal(_locked(session, tenant), now)
+            made = _add_missing(session, tenant, now, entropy)
             record = _locked(session, tenant)
-            valid = _valid(record, now)
-            if len(valid) >= _MOST_EARLIER:
-                raise RotatedTooOften(len(valid) + 1, valid[-1].until)
-            earlier = [_Earlier(record.secret, now + OVERLAP), *valid]
-            record.previous = [
-                {"secret": each.secret, "until": each.until.isoformat()} for each in earlier
-            ]
-            record.secret, record.since = new_secret(entropy), now
+            if not made:
+                _replace(record, now, entropy)
+            action = "secret.create" if made else "secret.rotate"
+            audit.note(session, by, now, action, fingerprint(record.secret))
         return _reveal(record, now)
 
     def _record(self, tenant: str, now: datetime, entropy: Entropy) -> SecretRecord:
@@ -108,6 +103,15 @@ def _add_missing(session: Session, tenant: str, now: datetime, entropy: Entropy)
 def _locked(session: Session, tenant: str) -> SecretRecord:
     query = select(SecretRecord).where(SecretRecord.tenant == tenant).with_for_update()
     return session.scalars(query).one()
+
+
+def _replace(record: SecretRecord, now: datetime, entropy: Entropy) -> None:
+    valid = _valid(record, now)
+    if len(valid) >= _MOST_EARLIER:
+        raise RotatedTooOften(len(valid) + 1, valid[-1].until)
+    earlier = [_Earlier(record.secret, now + OVERLAP), *valid]
+    record.previous = [{"secret": each.secret, "until": each.until.isoformat()} for each in earlier]
+    record.secret, record.since = new_secret(entropy), now
 
 
 def _valid(record: SecretRecord, now: datetime) -> list[_Earlier]:

@@ -5,22 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateur.cli import _options as o
+from secateur.cli._wanted import Wanted, takes_spec
 
 if TYPE_CHECKING:
     from core.estimates.views import Estimate
     from core.spec import JobSpec
 
 
+@takes_spec
 def estimate(
-    model: o.Model = None,
-    method: o.Method = None,
-    sparsity: o.Sparsity = None,
-    pattern: o.Pattern = None,
-    calibration: o.CalibrationSource = None,
-    samples: o.Samples = None,
-    sequence_length: o.SequenceLength = None,
-    seed: o.Seed = None,
-    spec: o.SpecFile = None,
+    *,
+    wanted: Wanted,
     device: o.Device = None,
     memory_budget: o.MemoryBudget = None,
     url: Annotated[
@@ -37,10 +32,8 @@ def estimate(
     from core.errors import BadRequest
     from core.spec import parse_spec
     from secateur.cli._output import show_json
-    from secateur.cli._spec import Typed, spec_data
 
-    typed = Typed(model, method, sparsity, pattern, calibration, samples, sequence_length, seed)
-    data = spec_data(typed, spec)
+    data = wanted.data()
     if url is None:
         found = _told_here(parse_spec(data), device, memory_budget)
     elif device is not None or memory_budget is not None:

@@ -6,23 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateur.cli import _options as o
+from secateur.cli._wanted import Wanted, takes_spec
 
 if TYPE_CHECKING:
     from core.report.schema import Report
     from core.spec import JobSpec
 
 
+@takes_spec
 def prune(
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.", show_default=False)],
-    model: o.Model = None,
-    method: o.Method = None,
-    sparsity: o.Sparsity = None,
-    pattern: o.Pattern = None,
-    calibration: o.CalibrationSource = None,
-    samples: o.Samples = None,
-    sequence_length: o.SequenceLength = None,
-    seed: o.Seed = None,
-    spec: o.SpecFile = None,
+    wanted: Wanted,
     device: o.Device = None,
     threads: o.Threads = None,
     memory_budget: o.MemoryBudget = None,
@@ -35,10 +30,8 @@ def prune(
     from secateur.cli import _local
     from secateur.cli._output import show_json
     from secateur.cli._signals import interruptible
-    from secateur.cli._spec import Typed, spec_data
 
-    typed = Typed(model, method, sparsity, pattern, calibration, samples, sequence_length, seed)
-    parsed = parse_spec(spec_data(typed, spec))
+    parsed = parse_spec(wanted.data())
     _refuse_push(parsed, out)
     _refuse_webhook(parsed)
     _local.check_output(out, force=force)

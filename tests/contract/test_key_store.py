@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text as sql
 
-from core.errors import InvalidSpec, KeyExpired, KeyNotFound, KeyRevoked, KeyUnknown
+from core.errors import InvalidSpec
 from core.jobs.credentials import SCOPES, Entropy, Scope, check_usable, digest, id_of, new_text
 from core.jobs.database import Database
 from core.jobs.keys import KeyStore, NewKey
 from core.jobs.migrate import migrate
+from core.key_errors import KeyExpired, KeyNotFound, KeyRevoked, KeyUnknown
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 

@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from core.jobs.audit import Actor, AuditFilter, AuditSide
 from core.jobs.database import Database
 from core.jobs.delivery_views import ShownSecret
 from core.jobs.migrate import migrate
@@ -18,11 +19,16 @@ AFTER = OVERLAP.total_seconds()
 
 
 @pytest.fixture
-def secrets(database_url: str) -> Iterator[SecretStore]:
+def database(database_url: str) -> Iterator[Database]:
     migrate(database_url)
     database = Database(database_url)
-    yield SecretStore(database)
+    yield database
     database.close()
+
+
+@pytest.fixture
+def secrets(database: Database) -> SecretStore:
+    return SecretStore(database)
 
 
 def numbered() -> Callable[[int], bytes]:
@@ -104,3 +110,25 @@ def test_rotations_at_once_are_one_after_the_other(secrets: SecretStore) -> None
     signing = secrets.signing("a", NOW, entropy)
     assert len(set(signing)) == 5
     assert signing[-1] == first
+
+
+def test_who_saw_or_changed_it_is_written_down_and_never_what(
+    secrets: SecretStore, database: Database
+) -> None:
+    entropy, by = numbered(), Actor("a", "key_0123456789ab")
+    first = secrets.show("a", NOW, entropy, by=by)
+    secrets.show("a", later(1), entropy, by=by)
+    second = secrets.rotate("a", later(2), entropy, by=by)
+    for n in range(3):
+        secrets.rotate("a", later(3 + n), entropy)
+    with pytest.raises(RotatedTooOften):
+        secrets.rotate("a", later(9), entropy, by=by)
+    secrets.signing("a", later(10), entropy)
+    lines = AuditSide(database).audit(AuditFilter()).data
+    assert [(line.action, line.target, line.at) for line in reversed(lines)] == [
+        ("secret.create", first.fingerprint, NOW),
+        ("secret.show", first.fingerprint, later(1)),
+        ("secret.rotate", second.fingerprint, later(2)),
+    ]
+    assert {(line.tenant, line.key_id) for line in lines} == {("a", "key_0123456789ab")}
+    assert not any(each.secret in str(lines) for each in (first, second))

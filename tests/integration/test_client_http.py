@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.all_errors import tree
 from core.errors import (
     BadRequest,
     CorruptObject,
@@ -18,7 +19,6 @@ from core.errors import (
     NotFound,
     TextTooShort,
     WrongState,
-    tree,
 )
 from core.jobs.states import State
 from core.spec import parse_spec

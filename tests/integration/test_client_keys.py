@@ -12,8 +12,9 @@ from random import Random
 
 import pytest
 
-from core.errors import BadRequest, KeyMissing, KeyRevoked, KeyUnknown, ScopeMissing, SecateurError
+from core.errors import BadRequest, SecateurError
 from core.jobs.credentials import new_text
+from core.key_errors import KeyMissing, KeyRevoked, KeyUnknown, ScopeMissing
 from tests.clients import Connect
 from tests.served import NOW, Served, served
 

@@ -8,18 +8,10 @@ from typing import Any
 
 import pytest
 
-from core.errors import (
-    ArtifactNotFound,
-    CorruptObject,
-    JobNotFound,
-    KeyMissing,
-    KeyNotFound,
-    KeyUnknown,
-    ScopeMissing,
-    WrongState,
-)
+from core.errors import ArtifactNotFound, CorruptObject, JobNotFound, WrongState
 from core.jobs.states import State
 from core.jobs.views import Failure
+from core.key_errors import KeyMissing, KeyNotFound, KeyUnknown, ScopeMissing
 from core.limit_errors import LastAdminKey, NoKeysYet, OperatorOnly, QueueFull
 from core.quotas import Quota
 from core.webhooks.errors import DeliveryNotFound

@@ -11,6 +11,7 @@ import pytest
 from api.pace import Pace
 from core.jobs.audit import AuditFilter
 from core.jobs.audit_views import AuditEntry
+from core.quotas import Quota
 from tests.served import NOW, Served, served
 
 KEYLESS_ROUTES = ("/healthz", "/openapi.json", "/docs", "/session")
@@ -182,3 +183,37 @@ class TestRefusals:
         for sent in ({**headers, "Authorization": f"Bearer {key}"}, headers):
             door.http.post("/v1/jobs", headers=sent, json={})
         assert {entry.request_id for entry in self.refused(door)} == {None}
+
+    def test_a_quota_s_refusals_are_written_and_a_loop_of_them_in_part(self, door: Served) -> None:
+        (door.folder / "models" / "a").mkdir(parents=True)
+        keys = {tenant: door.key(tenant=tenant) for tenant in ("loops", "beside")}
+        for tenant in keys:
+            door.jobs.set_quota(tenant, Quota(queued_jobs=0), NOW)
+        for tenant, often in (("loops", 5), ("beside", 1)):
+            headers = {"Authorization": f"Bearer {keys[tenant].text}", "X-Request-ID": tenant}
+            for _ in range(often):
+                problem(door.post(door.spec(), **headers), "quota-queued-jobs")
+        lines = self.refused(door)
+        assert [e.tenant for e in lines] == ["loops"] * 3 + ["beside"]
+        last = lines[-1]
+        assert (last.key_id, last.target, last.outcome, last.address) == (
+            keys["beside"].key.id, "/v1/jobs", "quota-queued-jobs", "127.0.0.1",
+        )  # fmt: skip
+        assert door.jobs.list("loops").data == []
+        # They are no failures of their address: it may still err as often as any.
+        wrong = {"Authorization": "Bearer sec_x"}
+        assert door.http.get("/v1/jobs", headers=wrong).status_code == 401
+
+    def test_a_job_that_is_too_large_is_told_of_and_so_is_a_retry(self, door: Served) -> None:
+        headers = bearer(door, "small")
+        retried = door.submit("small")
+        door.jobs.cancel("small", retried, NOW)
+        door.jobs.set_quota("small", Quota(job_bytes=1, stored_bytes=0), NOW)
+        large = {"model": {"source": "example:kjv-dlm"}, "sparsity": 0.5}
+        problem(door.post(large, **headers), "quota-job-size")
+        again = door.http.post(f"/v1/jobs/{retried}/retry", headers=headers)
+        problem(again, "quota-stored-bytes")
+        assert [(e.target, e.outcome) for e in self.refused(door)] == [
+            ("/v1/jobs", "quota-job-size"),
+            (f"/v1/jobs/{retried}/retry", "quota-stored-bytes"),
+        ]

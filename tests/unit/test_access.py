@@ -9,18 +9,12 @@ import pytest
 
 from api import access as module
 from api.access import REMEMBERED, Access
-from core.errors import (
-    KeyExpired,
-    KeyMissing,
-    KeyRevoked,
-    KeyUnknown,
-    ScopeMissing,
-    StoreUnavailable,
-)
+from core.errors import StoreUnavailable
 from core.jobs.credentials import ApiKey, Scope
 from core.jobs.database import Database
 from core.jobs.keys import KeyStore, NewKey
 from core.jobs.migrate import migrate
+from core.key_errors import KeyExpired, KeyMissing, KeyRevoked, KeyUnknown, ScopeMissing
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,7 +10,8 @@ from api.app import create_app
 from api.catalog import SUMMARIES
 from api.guards import is_loopback
 from api.problems import STATUS, problem_of, status_of
-from core.errors import BadRequest, tree
+from core.all_errors import tree
+from core.errors import BadRequest
 from core.recipes import METHODS
 from core.settings import Settings
 from secateur.problems import rebuilt

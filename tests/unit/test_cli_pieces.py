@@ -1,11 +1,15 @@
 """What the command line makes of what was typed, and what it shows."""
 
+import inspect
 import io
 import json
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 from core.errors import BadRequest, Cancelled, DataError, InvalidSpec, OutputExists, SecateurError
 from core.jobs.states import State
@@ -19,6 +23,7 @@ from secateur.cli._local import byte_count, check_output
 from secateur.cli._output import size
 from secateur.cli._remote import raise_unless_succeeded, show
 from secateur.cli._spec import Typed, as_source, spec_data
+from secateur.cli._wanted import Wanted, takes_spec
 from secateur.cli.analyze import sparkline, summary
 from secateur.cli.demo import METHODS, fresh_folder, spec_of
 from tests.report_inputs import Behaviour, analysis_for, report_for, sink_arrays
@@ -209,3 +214,44 @@ def test_the_checkup_names_what_is_broken(tmp_path: Path) -> None:
     assert found["server"].status == "unset"
     assert "secret" not in json.dumps([finding.model_dump() for finding in found.values()])
     assert all(found[name].remedy for name in broken)
+
+
+def test_a_verb_that_takes_a_spec_gets_what_was_typed_of_it(tmp_path: Path) -> None:
+    heard: list[tuple[Wanted, Path, bool]] = []
+
+    @takes_spec
+    def verb(
+        *,
+        out: Annotated[Path, typer.Option("--out")],
+        wanted: Wanted,
+        force: Annotated[bool, typer.Option("--force")] = False,
+    ) -> None:
+        """Do it."""
+        heard.append((wanted, out, force))
+
+    app = typer.Typer()
+    app.command()(verb)
+    typed = [
+        "example:a",
+        "-s",
+        "0.5",
+        "-m",
+        "wanda",
+        "--pattern",
+        "2:4",
+        "--calibration",
+        "builtin:t",
+    ]
+    numbers = ["--samples", "4", "--sequence-length", "32", "--seed", "7"]
+    ended = CliRunner().invoke(app, ["--out", str(tmp_path), *typed, *numbers, "--force"])
+    assert ended.exit_code == 0, ended.output
+    whole = Typed("example:a", "wanda", 0.5, "2:4", "builtin:t", 4, 32, 7)
+    assert heard == [(Wanted(whole, None), tmp_path, True)]
+    assert heard[0][0].data() == spec_data(whole, None)
+    assert CliRunner().invoke(app, ["--out", ".", "--spec", "s.json"]).exit_code == 0
+    assert heard[1] == (Wanted(Typed(), Path("s.json")), Path(), False)
+    said = CliRunner().invoke(app, ["--help"]).output
+    assert "Do it." in said
+    # In the place of `wanted`, and all of `Typed`.
+    names = list(inspect.signature(verb).parameters)
+    assert names == ["out", *Typed.__dataclass_fields__, "spec", "force"]

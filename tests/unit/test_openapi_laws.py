@@ -13,7 +13,8 @@ from api.codes import CODES
 from api.described import COMMON, operations
 from api.problems import MEDIA_TYPE, STATUS, problem_of, status_of
 from api.run_codes import RUNS
-from core.errors import SecateurError, tree
+from core.all_errors import tree
+from core.errors import SecateurError
 from core.spec import parse_spec
 from tools.api_docs import COMMAND, PAGE, document, page
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.destinations.allowed import Allowed, permitted
+from core.destinations.errors import DestinationRefused
 from core.destinations.places import Bucket, HubModel
-from core.errors import DestinationRefused, InvalidSpec
+from core.errors import InvalidSpec
 from core.settings import Settings
 from core.spec import parse_spec
 from secateur.embedded import _child_environment

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from core.destinations.errors import PushError, PushRefused, PushUnavailable
 from core.destinations.hub_errors import named_errors
 from core.destinations.places import HubModel, parse_destination
 from core.destinations.push import Wishes, push
-from core.errors import BadRequest, CorruptObject, PushError, PushRefused, PushUnavailable
+from core.errors import BadRequest, CorruptObject
 from core.result import Result
 from tests.hub_uploads import TOKEN, Repo, UploadHub, uploads
 from tests.results import write_result

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.errors import InvalidSpec, NotAvailable, SecateurError, tree
+from core.errors import InvalidSpec, NotAvailable
 from core.recipes import METHODS, Recipe, cells
 from core.spec import JobSpec, parse_spec
 
@@ -167,10 +167,3 @@ def test_an_explicit_allocation_implies_the_sparsity() -> None:
 def test_any_json_is_a_spec_or_a_named_refusal(data: dict[str, Any]) -> None:
     with suppress(InvalidSpec, NotAvailable):
         assert parse_spec({**LEAST, **data}).method in METHODS
-
-
-def test_error_codes_are_unique() -> None:
-    def classes(root: type[SecateurError]) -> int:
-        return 1 + sum(classes(child) for child in root.__subclasses__())
-
-    assert len(tree()) == classes(SecateurError)
