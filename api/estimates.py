@@ -22,7 +22,6 @@ from core.destinations.errors import DestinationRefused
 from core.errors import (
     BadTokenFile,
     BrokenCheckpoint,
-    HubUnavailable,
     InvalidSpec,
     ModelNotFound,
     NotAvailable,
@@ -48,7 +47,7 @@ from core.webhooks.errors import WebhookRefused
 PROBLEMS: Final[tuple[type[SecateurError], ...]] = (
     InvalidSpec, NotAvailable, SourceRefused, DestinationRefused, WebhookRefused, ModelNotFound, UnsafeModel,
     UnsupportedModel, BrokenCheckpoint, TextNotFound, TextTooShort, BadTokenFile, SourceUnavailable,
-    HubUnavailable, SourceTooSlow, EstimatesBusy, StoreUnavailable,
+    SourceTooSlow, EstimatesBusy, StoreUnavailable,
 )  # fmt: skip
 """What an estimate may be refused with: nearly all that a job would end with."""
 

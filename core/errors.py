@@ -38,7 +38,7 @@ SecateurError
 │   ├── TextNotFound
 │   ├── TextTooShort
 │   ├── BadTokenFile
-│   └── HubUnavailable       the hub does not answer, or not with what it announced
+│   └── HubUnavailable       the hub of a data set does not answer, or not with what it announced
 ├── SourceError              what a source names cannot be read now          exit 3
 │   ├── SourceUnavailable    its store does not answer, or not with what it announced
 │   ├── SourceChanged        an object was replaced while it was being read

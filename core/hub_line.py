@@ -4,24 +4,27 @@ A hub may send a download elsewhere, as the public one does with large files. Wh
 judged here: never from TLS to none, and from a hub of the open internet to nothing that is not.
 """
 
-import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from core.errors import BadRequest, ModelNotFound, SecateurError, SourceRefused, SourceUnavailable
+from core.errors import ModelNotFound, SecateurError, SourceRefused, SourceUnavailable
+from core.hub_addresses import checked, followed, is_open, misled, origin
+from core.strict_json import Bounds, NotStrictJson, parse_strictly
 
 T = TypeVar("T")
 
-MAX_ANSWER_BYTES: Final = 32 << 20
+MAX_ANSWER_BYTES: Final = 8 << 20
 """Of an answer in JSON; a page of a thousand names has some 300 kB."""
+_ANSWER: Final = Bounds(MAX_ANSWER_BYTES, values=400_000)
 MAX_ANSWER_SECONDS: Final = 60.0
 _MAX_HOPS: Final = 5
 _MOVED: Final = (301, 302, 303, 307, 308)
@@ -30,16 +33,24 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _MAX_WAIT: Final = 60.0  # whatever Retry-After says
 
 
+def unhurried() -> float:
+    """What is left to those whom nobody waits for."""
+    return math.inf
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long a hub that does not answer is believed to be there."""
 
     attempts: int = 5
-    """Tries of a request, and resumptions of a part."""
+    """Tries of a request, and of a part, whose rest is asked for after each break."""
     silence: float = 30.0
     """Seconds without a byte, after which a line counts as broken."""
     pause: float = 0.5
     """Seconds before the second try; twice as many before each further one."""
+    left: Callable[[], float] = unhurried
+    """Seconds that there are for all that is still asked; raises where there are none. It is looked
+    at before each request, and whenever something has come."""
 
 
 class Again(Exception):
@@ -54,16 +65,15 @@ class Line:
     """Requests to one hub, from several threads if need be."""
 
     def __init__(self, endpoint: str, token: str | None, patience: Patience | None = None) -> None:
-        """Raises BadRequest: `endpoint` is no URL of a hub."""
+        """Raises SourceUnavailable: `endpoint` is no URL of a hub."""
         self.patience = patience or Patience()
-        self._hub = _checked(endpoint)
+        self._hub = checked(endpoint)
         self.endpoint = endpoint.rstrip("/")
         self._token = token
         self._public: bool | None = None
         """Whether the hub was met at an address of the open internet; None before."""
         near = self._hub.hostname in _LOOPBACK
         self._client = httpx.Client(
-            timeout=httpx.Timeout(self.patience.silence, connect=min(10.0, self.patience.silence)),
             headers={"User-Agent": "secateur", "Accept-Encoding": "identity"},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
             trust_env=not near,  # a proxy cannot reach this machine's own loopback interface
@@ -100,15 +110,31 @@ class Line:
                     remedy="Name it as it is called there.",
                 )
             self.judge(response, what)
-            body = _limited(response, what)
+            body = self._limited(response, what)
         finally:
             response.close()
         try:
-            return json.loads(body), response.headers
-        except (ValueError, RecursionError):
-            raise SourceUnavailable(
-                f"{what}: the hub does not answer in JSON.", remedy=ENDPOINT
-            ) from None
+            return parse_strictly(body, _ANSWER), response.headers
+        except NotStrictJson as error:
+            raise SourceUnavailable(f"{what}: the hub's answer {error}.", remedy=ENDPOINT) from None
+
+    def _limited(self, response: httpx.Response, what: str) -> bytes:
+        """The body of `response`, if it is short enough and comes soon enough."""
+        body, until = bytearray(), time.monotonic() + MAX_ANSWER_SECONDS
+        try:
+            for piece in response.iter_raw():
+                body += piece
+                self.patience.left()
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise SourceUnavailable(
+                        f"{what}: the hub answers with more than {MAX_ANSWER_BYTES} bytes.",
+                        remedy=ENDPOINT,
+                    )
+                if time.monotonic() > until:
+                    raise Again(f"no whole answer came within {MAX_ANSWER_SECONDS:g} seconds")
+        except httpx.HTTPError as error:
+            raise Again(why(error)) from error
+        return bytes(body)
 
     def get(self, path: str, headers: Mapping[str, str]) -> httpx.Response:
         """The answer to GET `path`, its body unread, wherever the hub sends us.
@@ -146,6 +172,7 @@ class Line:
             try:
                 return ask()
             except Again as error:
+                self.patience.left()
                 if not left:
                     raise SourceUnavailable(f"{what}: {error}.", remedy=ENDPOINT) from error
                 self.rest(pause if error.wait is None else error.wait)
@@ -153,7 +180,7 @@ class Line:
         raise AssertionError("at least one attempt")
 
     def rest(self, seconds: float) -> None:
-        time.sleep(min(seconds, _MAX_WAIT))
+        time.sleep(min(seconds, _MAX_WAIT, self.patience.left()))
 
     def judge(self, response: httpx.Response, what: str) -> None:
         """Raise what an answer means that is none of success."""
@@ -163,7 +190,7 @@ class Line:
         if status in (401, 403):
             raise ModelNotFound(
                 f"{what}: the hub refuses access ({status}); it is private, gated, or not there.",
-                remedy="Accept its terms on the hub, and set HF_TOKEN where the run happens.",
+                remedy="Accept its terms on the hub, and set HF_TOKEN where Secateur runs.",
             )
         if status in (404, 410, 451):
             raise ModelNotFound(
@@ -177,8 +204,13 @@ class Line:
     def _send(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         own = self._is_hub(urlsplit(url))
         token = {"Authorization": f"Bearer {self._token}"} if own and self._token else {}
+        silence = min(self.patience.silence, self.patience.left())
         request = self._client.build_request(
-            "GET", url, headers={**headers, **token}, extensions={"trace": self._guard(url, own)}
+            "GET",
+            url,
+            headers={**headers, **token},
+            timeout=httpx.Timeout(silence, connect=min(10.0, silence)),
+            extensions={"trace": self._guard(url, own)},
         )
         try:
             return self._client.send(request, stream=True)
@@ -200,7 +232,7 @@ class Line:
                 self._public = public
             elif self._public is not False and not public:
                 about["return_value"].close()
-                raise _misled(url, "an address that is not of the open internet")
+                raise misled(url, "an address that is not of the open internet")
 
         return look
 
@@ -213,24 +245,17 @@ class Line:
 
     def _next(self, url: str, location: str) -> str:
         """Where `location` leads from `url`. Raises SourceRefused."""
-        try:
-            following = urljoin(url, location)
-            place = urlsplit(following)
-            port = place.port  # noqa: F841 - raises for what is no number
-        except ValueError:
-            raise _misled(location, "no URL") from None
-        if place.scheme not in ("http", "https") or not place.hostname:
-            raise _misled(following, "neither http:// nor https://")
-        if urlsplit(url).scheme == "https" and place.scheme != "https":
-            raise _misled(following, "a line without TLS")
-        if place.username is not None or place.password is not None:
-            raise _misled(following, "an address with a password in it")
-        if self._public is not False and not self._is_hub(place) and not _is_open(place.hostname):
-            raise _misled(following, "an address that is not of the open internet")
-        return following
+        place = followed(url, location)
+        if (
+            self._public is not False
+            and not self._is_hub(place)
+            and not is_open(place.hostname or "")
+        ):
+            raise misled(place.geturl(), "an address that is not of the open internet")
+        return place.geturl()
 
     def _is_hub(self, url: SplitResult) -> bool:
-        return _origin(url) == _origin(self._hub)
+        return origin(url) == origin(self._hub)
 
 
 ENDPOINT: Final = "Try again later; HF_ENDPOINT says which hub is asked."
@@ -240,56 +265,6 @@ def why(error: Exception) -> str:
     """What broke a line, in one line, without a URL: a signed one is as good as a key."""
     line = " ".join(str(error).split())[:200].rstrip(".")
     return f"{type(error).__name__}: {line}" if line and "://" not in line else type(error).__name__
-
-
-def _limited(response: httpx.Response, what: str) -> bytes:
-    """The body of `response`, if it is short enough and comes soon enough."""
-    body, until = bytearray(), time.monotonic() + MAX_ANSWER_SECONDS
-    try:
-        for piece in response.iter_raw():
-            body += piece
-            if len(body) > MAX_ANSWER_BYTES:
-                raise SourceUnavailable(
-                    f"{what}: the hub answers with more than {MAX_ANSWER_BYTES} bytes.",
-                    remedy=ENDPOINT,
-                )
-            if time.monotonic() > until:
-                raise Again(f"no whole answer came within {MAX_ANSWER_SECONDS:g} seconds")
-    except httpx.HTTPError as error:
-        raise Again(why(error)) from error
-    return bytes(body)
-
-
-def _checked(endpoint: str) -> SplitResult:
-    try:
-        found = urlsplit(endpoint)
-        plain = found.scheme in ("http", "https") and found.hostname and (found.port or True)
-    except ValueError:
-        plain = False
-    if not plain or found.query or found.fragment or found.username or found.password:
-        raise BadRequest(
-            "HF_ENDPOINT is no plain http:// or https:// URL.", remedy="Correct it, or unset it."
-        )
-    return found
-
-
-def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
-    return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
-
-
-def _is_open(host: str) -> bool:
-    """Whether `host`, where it is an address and no name, is one of the open internet."""
-    try:
-        return ip_address(host.partition("%")[0]).is_global
-    except ValueError:
-        return host != "localhost" and not host.endswith(".localhost")
-
-
-def _misled(url: str, what: str) -> SourceRefused:
-    return SourceRefused(
-        f"the hub sends us to {url.partition('?')[0][:200]!r}, {what}.",
-        remedy="Check that HF_ENDPOINT names a hub that can be trusted.",
-    )
 
 
 def _seconds(text: str | None) -> float | None:

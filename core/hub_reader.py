@@ -75,6 +75,7 @@ class PartReader(io.RawIOBase):
             piece = next(self._pieces, b"")
         except httpx.HTTPError as error:
             raise Again(why(error)) from error
+        self._line.patience.left()
         self._received += len(piece)
         self._due -= len(piece)
         if self._due < 0:
@@ -123,8 +124,9 @@ class PartReader(io.RawIOBase):
 
     def _break(self, error: Again) -> None:
         self._drop()
+        self._line.patience.left()
         self._breaks += 1
-        if self._breaks > self._line.patience.attempts:
+        if self._breaks >= self._line.patience.attempts:
             raise SourceUnavailable(
                 f"{self._named}: stopped at byte {self._at} of {self._size}, again and again: {error}.",
                 remedy=ENDPOINT,

@@ -5,8 +5,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
+from core.hub_line import Patience
 from tests.buckets import credentials, moto_server
 from tests.checkpoints import tiny_llada
 from tests.hub import FakeHub, asked_by_default
@@ -47,8 +49,29 @@ def tiny_model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A hub on this machine, which every download asks."""
+    """A hub on this machine with a small data set, which a library that loses patience soon asks."""
+    monkeypatch.setattr("core.hub.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    with asked_by_default(monkeypatch, with_store=False) as served:
+        huggingface_hub.close_session()
+        served.files = {
+            "README.md": b"# a data set",
+            "data/train-00001-of-00002.txt": b"second",
+            "data/train-00000-of-00002.txt": b"first",
+            "data/test-00000-of-00001.txt": b"never",
+        }
+        yield served
+        huggingface_hub.close_session()
+
+
+@pytest.fixture
+def model_hub(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Iterator[FakeHub]:
+    """A hub on this machine with `tiny_model` as org/name, and runs that lose patience soon."""
+    patience = Patience(attempts=3, silence=0.3, pause=0.0)
+    monkeypatch.setattr("core.hub_model.PATIENCE", patience)
     with asked_by_default(monkeypatch) as served:
+        served.put(tiny_model)
         yield served
 
 

@@ -1,20 +1,29 @@
-"""A hub of data sets on the loopback interface: its protocol, and its faults."""
+"""A hub on the loopback interface, the store it sends downloads to, and what both are asked.
+
+It speaks the hub's protocol as far as models and data sets are read; `tests.hub_uploads` is the side
+that takes them.
+"""
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
-from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-import huggingface_hub
 import pytest
 
-Fault = Literal["cut short", "cut short once", "begins anew", "too long", "altered", "too slow"]
+from tests.hub_faults import BEFORE, BODIES, Answering, Fault, plain
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NAME = "org/name"
+API = re.compile(rf"/api/(?:models|datasets)/{NAME}/(?P<what>revision|tree)/(?P<at>[^/]+)")
+FILE = re.compile(rf"(?:/datasets)?/{NAME}/resolve/{COMMIT}/(?P<name>.+)")
+SIGNED = "/signed/"
 
 
 @dataclass
@@ -22,149 +31,181 @@ class FakeHub:
     """What it holds, how it fails, and what it was asked."""
 
     url: str
+    store: str = ""
+    """Where large files come from, as signed addresses; from here where it is empty."""
     files: dict[str, bytes] = field(default_factory=dict)
-    """Of the one data set org/name, at COMMIT."""
-    revisions: set[str] = field(default_factory=lambda: {"main", "v1", "refs/convert/parquet"})
-    commit: str = COMMIT
-    statuses: dict[str, int] = field(default_factory=dict)
-    """Path of a request, without query → the status it is answered with."""
-    stalled: set[str] = field(default_factory=set)
-    """Paths of requests that are never answered."""
-    faults: dict[str, Fault] = field(default_factory=dict)
-    """Name of a file → what goes wrong while its body is sent."""
+    """Of the one model or data set org/name, at COMMIT."""
+    revisions: dict[str, str] = field(
+        default_factory=lambda: dict.fromkeys(("main", "v1", "refs/convert/parquet"), COMMIT)
+    )
+    token: str | None = None
+    """What opens it; everybody may read where there is none."""
+    page: int = 1000
     sizes: dict[str, int] = field(default_factory=dict)
-    """Name of a file → the size HEAD announces, where it is another than the file's."""
+    """Name of a file → the size that is told before, where it is another than the file's."""
+    listed: list[object] | None = None
+    """The listing, where it is another than that of `files`."""
+    called: str = NAME
+    """The name that the hub gives it."""
+    faults: dict[str, Fault] = field(default_factory=dict)
+    """A word in the path of a request → what happens to it."""
+    expiring: bool = False
+    """Whether a signed address is good for one answer only."""
+    signed: int = 0
     asked: list[str] = field(default_factory=list)
-    """METHOD path of every request."""
+    """METHOD path range of every request, to the store as well."""
+    tokens: list[tuple[str, str | None]] = field(default_factory=list)
+    """Path and Authorization of every request."""
+    sent: int = 0
+    """Bytes of files."""
+    connections: int = 0
     closing: Event = field(default_factory=Event)
 
+    def put(self, folder: Path) -> None:
+        """Hold what `folder` holds."""
+        for file in folder.rglob("*"):
+            if file.is_file():
+                self.files[file.relative_to(folder).as_posix()] = file.read_bytes()
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    def downloads(self, name: str) -> list[str]:
+        """The requests for the bytes of a file, as they reached whoever sent them."""
+        place = "/signed/" if self.store and is_large(name) else f"/resolve/{COMMIT}/"
+        return [line for line in self.asked if f"{place}{quote(name)}" in line]
+
+    def fault_of(self, method: str, path: str) -> Fault | None:
+        for word, fault in self.faults.items():
+            if word in path and (method == "GET" or fault.kind in BEFORE):
+                self.faults[word] = replace(fault, times=fault.times - 1)
+                return fault if fault.times > 0 else None
+        return None
+
+
+def is_large(name: str) -> bool:
+    return name.endswith((".safetensors", ".bin"))
+
+
+def entry(name: str, body: bytes, size: int | None = None) -> dict[str, object]:
+    """A file as the hub lists it."""
+    length = len(body) if size is None else size
+    if not is_large(name):
+        oid = hashlib.sha1(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
+        return {"type": "file", "path": name, "size": length, "oid": oid}
+    sha256 = hashlib.sha256(body).hexdigest()
+    large = {"oid": sha256, "size": length, "pointerSize": 135}
+    return {"type": "file", "path": name, "size": length, "oid": "0" * 40, "lfs": large}
+
+
+class _Handler(Answering):
     hub: FakeHub
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        pass
+    def setup(self) -> None:
+        super().setup()
+        self.hub.connections += 1
 
-    def do_HEAD(self) -> None:
-        self._answer()
+    def sent(self, count: int) -> None:
+        self.hub.sent += count
 
-    def do_GET(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
+    def reply(self) -> None:
         path = urlsplit(self.path).path
-        self.hub.asked.append(f"{self.command} {path}")
-        if path in self.hub.stalled:
-            self._too_slow(200, b"", {})
-        elif path in self.hub.statuses:
-            self._refuse(self.hub.statuses[path])
-        elif path.startswith("/api/datasets/org/name/revision/"):
-            self._revision(unquote(path.rsplit("/", 1)[1]))
-        elif path.startswith(f"/api/datasets/org/name/tree/{self.hub.commit}"):
-            self._tree()
-        elif path.startswith(f"/datasets/org/name/resolve/{self.hub.commit}/"):
-            self._resolve(unquote(path.split(f"{self.hub.commit}/", 1)[1]))
+        self.hub.asked.append(f"{self.command} {path} {self.headers.get('Range', '')}".rstrip())
+        self.hub.tokens.append((path, self.headers.get("Authorization")))
+        fault = self.hub.fault_of(self.command, self.path)
+        if fault is not None and fault.kind in BEFORE:
+            BEFORE[fault.kind](self, fault)
+        elif path.startswith(SIGNED):
+            self._signed(unquote(path.removeprefix(SIGNED)), fault)
+        elif self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            self.answer(401, b"{}", {})
+        elif path == "/api/models":
+            self._json([])
+        elif found := API.fullmatch(path):
+            tree = found["what"] == "tree" and found["at"] == COMMIT
+            self._tree() if tree else self._revision(unquote(found["at"]))
+        elif found := FILE.fullmatch(path):
+            self._resolve(unquote(found["name"]), fault)
         else:
-            self._refuse(404, "RepoNotFound")
+            self._absent("Repo")
 
-    def _refuse(self, status: int, code: str | None = None) -> None:
-        known = {401: "RepoNotFound", 403: "GatedRepo", 404: "EntryNotFound"}
-        named = code or known.get(status)
-        self._send(status, b"{}", {"X-Error-Code": named} if named else {})
+    def _absent(self, what: str) -> None:
+        self.answer(404, b"{}", {"X-Error-Code": f"{what}NotFound"})
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def _json(self, value: object) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+    def _json(self, value: object, **headers: str) -> None:
+        self.answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"} | headers)
 
     def _revision(self, revision: str) -> None:
-        if revision not in {*self.hub.revisions, self.hub.commit}:
-            self._refuse(404, "RevisionNotFound")
-            return
-        siblings = [{"rfilename": n, "size": len(b)} for n, b in self.hub.files.items()]
-        self._json({"id": "org/name", "sha": self.hub.commit, "siblings": siblings})
+        commit = self.hub.revisions.get(revision, revision if revision == COMMIT else None)
+        if commit is None:
+            self._absent("Revision")
+        else:
+            files = [{"rfilename": name} for name in self.hub.files]
+            self._json({"id": self.hub.called, "sha": commit, "siblings": files})
 
     def _tree(self) -> None:
-        self._json(
-            [
-                {
-                    "type": "file", "path": name, "size": len(body),
-                    "oid": hashlib.sha1(body, usedforsecurity=False).hexdigest(),
-                }
-                for name, body in self.hub.files.items()
-            ]
-        )  # fmt: skip
+        files, sizes = self.hub.files, self.hub.sizes
+        listed = self.hub.listed
+        if listed is None:
+            listed = [entry(name, body, sizes.get(name)) for name, body in files.items()]
+            listed.append({"type": "directory", "path": "a", "size": 0, "oid": "0" * 40})
+        at = int(parse_qs(urlsplit(self.path).query).get("cursor", ["0"])[0])
+        more = {}
+        if at + self.hub.page < len(listed):
+            # As mirrors do, whose links lead to the hub that they copy.
+            more["Link"] = f'<https://hub.invalid/api?cursor={at + self.hub.page}>; rel="next"'
+        self._json(listed[at : at + self.hub.page], **more)
 
-    def _resolve(self, name: str) -> None:
+    def _resolve(self, name: str, fault: Fault | None) -> None:
         if name not in self.hub.files:
-            self._refuse(404)
+            self._absent("Entry")
+        elif self.hub.store and is_large(name):
+            self.hub.signed += 1
+            where = f"{self.hub.store}{SIGNED}{quote(name)}?signature=s3cret-{self.hub.signed}"
+            self.answer(302, b"", {"Location": where})
+        elif self.command == "HEAD":
+            self._about(name)
+        else:
+            self._body(name, fault)
+
+    def _about(self, name: str) -> None:
+        """What the hub's library wants to know before it downloads."""
+        body = self.hub.files[name]
+        size = self.hub.sizes.get(name, len(body))
+        digest = hashlib.sha256(body).hexdigest()
+        self.head(
+            200, {"ETag": f'"{digest}"', "X-Repo-Commit": COMMIT, "Content-Length": str(size)}
+        )
+
+    def _signed(self, name: str, fault: Fault | None) -> None:
+        if self.hub.expiring and not self.path.endswith(f"-{self.hub.signed}"):
+            self.answer(403, b"expired", {})
             return
+        if self.hub.expiring:
+            self.hub.signed += 1
+        self._body(name, fault)
+
+    def _body(self, name: str, fault: Fault | None) -> None:
         whole = self.hub.files[name]
-        begin = int(self.headers.get("Range", "bytes=0-")[6:].split("-")[0])
-        headers = {
-            "ETag": f'"{hashlib.sha256(whole).hexdigest()}"',
-            "X-Repo-Commit": self.hub.commit,
-            "Accept-Ranges": "bytes",
-        }
-        if self.command == "HEAD":
-            size = self.hub.sizes.get(name, len(whole))
-            self._send(200, b"", headers | {"Content-Length": str(size)})
-            return
-        if begin:
-            headers["Content-Range"] = f"bytes {begin}-{len(whole) - 1}/{len(whole)}"
-        send = _BODIES.get(self.hub.faults.get(name, "none"), _Handler._send)
-        send(self, 206 if begin else 200, whole[begin:], headers)
-
-    def _cut_short(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self._send(status, body[: len(body) // 2], headers | {"Content-Length": str(len(body))})
-        self.close_connection = True
-
-    def _cut_short_once(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        (self._cut_short if status == 200 else self._send)(status, body, headers)
-
-    def _begins_anew(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        """As if Range were unknown: the first half, whatever was asked for."""
-        whole = self.hub.files[unquote(self.path.split(f"{self.hub.commit}/", 1)[1])]
-        self._cut_short(200, whole, {n: v for n, v in headers.items() if n != "Content-Range"})
-
-    def _too_long(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self._send(status, body * 2, headers)
-
-    def _altered(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self._send(status, body[::-1], headers)
-
-    def _too_slow(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.hub.closing.wait(30)
-        self.close_connection = True
-
-
-_BODIES = {
-    "cut short": _Handler._cut_short,
-    "cut short once": _Handler._cut_short_once,
-    "begins anew": _Handler._begins_anew,
-    "too long": _Handler._too_long,
-    "altered": _Handler._altered,
-    "too slow": _Handler._too_slow,
-}
+        begin, end = 0, len(whole)
+        asked = self.headers.get("Range")
+        headers = {"Accept-Ranges": "bytes"}
+        if asked:
+            first, last = asked.removeprefix("bytes=").split("-")
+            begin, end = int(first), int(last or len(whole) - 1) + 1
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(whole)}"
+        send = BODIES.get(fault.kind if fault else "", plain)
+        send(self, fault or Fault(""), whole, (begin, end), headers)
 
 
 @contextmanager
-def serving() -> Iterator[FakeHub]:
-    """A hub that holds nothing yet."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    hub = FakeHub(f"http://127.0.0.1:{server.server_address[1]}")
-    server.RequestHandlerClass = type("Handler", (_Handler,), {"hub": hub})
+def _server(hub: FakeHub) -> Iterator[str]:
+    handler = type("Handler", (_Handler,), {"hub": hub, "closing": hub.closing})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    # A reader that has seen enough hangs up.
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield hub
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         hub.closing.set()
         server.shutdown()
@@ -173,21 +214,25 @@ def serving() -> Iterator[FakeHub]:
 
 
 @contextmanager
-def asked_by_default(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A hub with a small data set that HF_ENDPOINT names, and a client that loses patience soon."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr("core.hub.ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-    with serving() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        huggingface_hub.close_session()
-        hub.files = {
-            "README.md": b"# a data set",
-            "data/train-00001-of-00002.txt": b"second",
-            "data/train-00000-of-00002.txt": b"first",
-            "data/test-00000-of-00001.txt": b"never",
-        }
+def serving(*, with_store: bool = True) -> Iterator[FakeHub]:
+    """A hub that holds nothing yet, and sends to another server for large files."""
+    hub = FakeHub("")
+    with ExitStack() as stack:
+        hub.url = stack.enter_context(_server(hub))
+        if with_store:
+            hub.store = stack.enter_context(_server(hub))
         yield hub
-        huggingface_hub.close_session()
+
+
+@contextmanager
+def asked_by_default(
+    monkeypatch: pytest.MonkeyPatch, *, with_store: bool = True
+) -> Iterator[FakeHub]:
+    """The hub that HF_ENDPOINT names, and no token for it."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN_PATH", "/nowhere/token")
+    with serving(with_store=with_store) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub

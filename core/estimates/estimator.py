@@ -53,7 +53,7 @@ class Estimator:
 
         Raises:
             ModelError, DataError, BadRequest: what would keep the job from running.
-            SourceError, HubUnavailable: a source does not answer, or too slowly.
+            SourceError: a source does not answer, or too slowly.
             EstimatesBusy: too many are under way, of this caller or of all.
         """
         with self._turn(caller):

@@ -16,7 +16,7 @@ from tests.checkpoints import tiny_llada
 from tests.commands import Run, runner
 from tests.faults.farm import wait_for
 from tests.faulty_proxy import faulty_proxy
-from tests.header_hub import COMMIT, serving
+from tests.hub import COMMIT, asked_by_default
 from tests.s3_folders import put, put_folder
 from tests.served import Served, served
 
@@ -107,10 +107,8 @@ def test_seconds_come_from_the_tenants_own_last_jobs(
 
 def test_a_model_on_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny_llada(tmp_path / "model")
-    with serving() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with asked_by_default(monkeypatch) as hub:
+        hub.put(folder)
         with served(tmp_path, hub_models=("hf://org",)) as server:
             found = estimate(server, model={"source": "hf://org/name"}).json()
             other = estimate(server, model={"source": "hf://else/name"})

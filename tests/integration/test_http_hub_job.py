@@ -10,8 +10,9 @@ from core.store import manifest
 from secateur import Client
 from tests.checkpoints import tiny_llada
 from tests.faults.farm import Farm
+from tests.hub import COMMIT, FakeHub, serving
+from tests.hub_faults import Fault
 from tests.integration.test_http_submit import refused
-from tests.model_hub import COMMIT, Fault, ModelHub, model_hub
 from tests.s3_folders import VERSES
 from tests.served import Served, served
 
@@ -20,9 +21,9 @@ TOKEN = "hf_read_s3cr3t"
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelHub]:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
     """Private: only who has the token may read."""
-    with pytest.MonkeyPatch.context() as patch, model_hub() as hub:
+    with pytest.MonkeyPatch.context() as patch, serving() as hub:
         patch.setenv("HF_ENDPOINT", hub.url)
         patch.setenv("HF_TOKEN", TOKEN)
         hub.token = TOKEN
@@ -31,7 +32,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelHub]:
 
 
 @pytest.fixture(scope="module")
-def server(farm: Farm, hub: ModelHub) -> Iterator[Served]:
+def server(farm: Farm, hub: FakeHub) -> Iterator[Served]:
     farm.settings |= {
         "RUNNER_ENTRY": "",
         "THREADS": "1",
@@ -54,7 +55,7 @@ def spec_for(source: str, **model: str) -> dict[str, object]:
     }
 
 
-def test_a_whole_job(farm: Farm, server: Served, hub: ModelHub, tmp_path: Path) -> None:
+def test_a_whole_job(farm: Farm, server: Served, hub: FakeHub, tmp_path: Path) -> None:
     job_id = server.post(spec_for("hf://org/name", revision="v1")).json()["id"]
     job = farm.await_end(job_id)
     assert job.state is State.SUCCEEDED, (job.error, farm.tail())
@@ -69,7 +70,7 @@ def test_a_whole_job(farm: Farm, server: Served, hub: ModelHub, tmp_path: Path) 
     assert {token for path, token in hub.tokens if path.startswith("/signed/")} == {None}
 
 
-def test_a_job_that_fails_says_why(farm: Farm, server: Served, hub: ModelHub) -> None:
+def test_a_job_that_fails_says_why(farm: Farm, server: Served, hub: FakeHub) -> None:
     hub.faults["/revision/main"] = Fault("refused", 99, status=401)
     job = farm.await_end(server.post(spec_for("hf://org/name")).json()["id"])
     hub.faults.clear()
@@ -79,7 +80,7 @@ def test_a_job_that_fails_says_why(farm: Farm, server: Served, hub: ModelHub) ->
     assert "HF_TOKEN" in job.error.remedy
 
 
-def test_a_model_that_is_too_large_fails_by_name(farm: Farm, server: Served, hub: ModelHub) -> None:
+def test_a_model_that_is_too_large_fails_by_name(farm: Farm, server: Served, hub: FakeHub) -> None:
     hub.sizes["model-00001-of-00002.safetensors"] = 10_000_000
     job = farm.await_end(server.post(spec_for("hf://org/name")).json()["id"])
     hub.sizes.clear()

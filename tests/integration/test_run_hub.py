@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ from core.intake_errors import ModelTooLarge
 from core.stages import RunOptions
 from core.store import manifest
 from secateur.cli import main
-from tests.model_hub import COMMIT, Fault, ModelHub, asked_by_default
+from tests.hub import COMMIT, FakeHub
+from tests.hub_faults import Fault
 from tests.s3_folders import VERSES, look, prune
 
 TEXT = VERSES.as_uri()
@@ -25,13 +25,6 @@ def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
 
 
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Iterator[ModelHub]:
-    with asked_by_default(monkeypatch) as hub:
-        hub.put(tiny_model)
-        yield hub
-
-
 def digests(model: Path) -> dict[str, str]:
     """All but the card, which names the source."""
     files = [p for p in model.rglob("*") if p.is_file() and p.name != "README.md"]
@@ -39,7 +32,7 @@ def digests(model: Path) -> dict[str, str]:
 
 
 def test_a_pruned_model_is_that_of_the_folder(
-    served: ModelHub, tiny_model: Path, tmp_path: Path
+    model_hub: FakeHub, tiny_model: Path, tmp_path: Path
 ) -> None:
     far = prune("hf://org/name@v1", TEXT, tmp_path / "far", SHELL)
     prune(tiny_model.as_uri(), TEXT, tmp_path / "near", SHELL)
@@ -52,42 +45,44 @@ def test_a_pruned_model_is_that_of_the_folder(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["far", "model", "near"]
 
 
-def test_an_analysis_fetches_all_but_the_head(served: ModelHub) -> None:
+def test_an_analysis_fetches_all_but_the_head(model_hub: FakeHub) -> None:
     found = look("hf://org/name", TEXT, SHELL)
     assert found.model.revision == COMMIT
-    assert served.sent < sum(map(len, served.files.values()))
+    assert model_hub.sent < sum(map(len, model_hub.files.values()))
 
 
 def test_code_that_comes_with_a_model_is_copied_and_never_run(
-    served: ModelHub, tmp_path: Path
+    model_hub: FakeHub, tmp_path: Path
 ) -> None:
-    config = json.loads(served.files["config.json"])
+    config = json.loads(model_hub.files["config.json"])
     config["auto_map"] = {"AutoModel": "modeling_llada.LLaDAModelLM"}
     names = ("modeling_llada.py", "__init__.py", "sitecustomize.py", "torch.py")
     imported = tmp_path / "imported"
     code = f"import pathlib; pathlib.Path({str(imported)!r}).touch(); raise SystemExit(1)"
-    served.files |= dict.fromkeys(names, code.encode())
-    served.files["config.json"] = json.dumps(config).encode()
+    model_hub.files |= dict.fromkeys(names, code.encode())
+    model_hub.files["config.json"] = json.dumps(config).encode()
     prune("hf://org/name", TEXT, tmp_path / "out", SHELL)
     for name in (*names, "config.json"):
-        assert (tmp_path / "out/model" / name).read_bytes() == served.files[name]
+        assert (tmp_path / "out/model" / name).read_bytes() == model_hub.files[name]
     assert not imported.exists()
     assert not any("modeling_llada" in name for name in sys.modules)
 
 
 @pytest.mark.parametrize("key", ["_attn_implementation_internal", "trust_remote_code"])
-def test_a_config_that_asks_for_code_is_refused(served: ModelHub, tmp_path: Path, key: str) -> None:
-    config = json.loads(served.files["config.json"]) | {key: "org/kernel"}
-    served.files["config.json"] = json.dumps(config).encode()
+def test_a_config_that_asks_for_code_is_refused(
+    model_hub: FakeHub, tmp_path: Path, key: str
+) -> None:
+    config = json.loads(model_hub.files["config.json"]) | {key: "org/kernel"}
+    model_hub.files["config.json"] = json.dumps(config).encode()
     with pytest.raises(ModelError, match=key):
         prune("hf://org/name", TEXT, tmp_path / "out", SHELL)
 
 
-def test_limits_of_the_operator_hold_in_the_run(served: ModelHub, tmp_path: Path) -> None:
+def test_limits_of_the_operator_hold_in_the_run(model_hub: FakeHub, tmp_path: Path) -> None:
     server = RunOptions(device="cpu", threads=1, model_roots=(), hub_models=("hf://other",))
     with pytest.raises(SourceRefused, match="SECATEUR_HUB_MODELS"):
         prune("hf://org/name", "builtin:plain-text", tmp_path / "out", server)
-    assert served.asked == []
+    assert model_hub.asked == []
     small = RunOptions(device="cpu", threads=1, max_model_bytes=1000)
     with pytest.raises(ModelTooLarge):
         prune("hf://org/name", TEXT, tmp_path / "out", small)
@@ -100,7 +95,7 @@ class TestCommandLine:
         return int(ended.value.code or 0)
 
     def test_reads_any_model(
-        self, served: ModelHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, model_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
         where = ("--out", "pruned", "--calibration", str(VERSES))
@@ -112,10 +107,10 @@ class TestCommandLine:
         [(Fault("refused", 9, status=401), 3), (Fault("refused", 9), 3), (Fault("moved", 9, location="file:///etc/passwd"), 2)],
     )  # fmt: skip
     def test_ends_with_the_status_of_what_was_wrong(
-        self, served: ModelHub, tmp_path: Path, fault: Fault, status: int,
+        self, model_hub: FakeHub, tmp_path: Path, fault: Fault, status: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
         monkeypatch.chdir(tmp_path)
-        served.faults["config.json"] = fault
+        model_hub.faults["config.json"] = fault
         assert self.run("prune", "hf://org/name", "--sparsity", "0.5", "--out", "x") == status
         assert not Path("x").exists()

@@ -24,6 +24,7 @@ from core.sources import Allowed, text_source
 from core.texts import Downloads, opened
 from tests.checkpoints import CHARACTERS, MASK_ID, VOCABULARY
 from tests.hub import COMMIT, FakeHub
+from tests.hub_faults import Fault
 
 VERSES = Path(__file__).parents[1] / "verses.txt"
 DLM = Dimensions(
@@ -329,6 +330,6 @@ def test_token_files_come_from_the_hub_too(
     found = calibrate(source="hf://datasets/org/name/tokens/a.safetensors")
     assert found.trajectories.noised.shape == (3, 10, 16)
     assert found.source_revision == COMMIT
-    hub.faults["tokens/a.safetensors"] = "cut short"
+    hub.faults["tokens/a.safetensors"] = Fault("cut", 99)
     with pytest.raises(HubUnavailable):
         calibrate(source="hf://datasets/org/name/tokens/a.safetensors")

@@ -8,9 +8,12 @@ from core import hub as under_test
 from core.errors import DataError, HubUnavailable, SourceRefused, TextNotFound
 from core.hub import Hub, text_files
 from core.sources import HubDataset, hub_dataset
-from tests.hub import COMMIT, FakeHub, Fault
+from tests.hub import COMMIT, FakeHub
+from tests.hub_faults import Fault
 
+REVISION = "/api/datasets/org/name/revision/main"
 RESOLVE = f"/datasets/org/name/resolve/{COMMIT}"
+FIRST = "data/train-00000-of-00002.txt"
 TRAIN = HubDataset("org/name", "main", None)
 
 
@@ -116,10 +119,10 @@ def test_a_revision_of_its_own_kind_is_one_name(hub: FakeHub, tmp_path: Path) ->
 def test_private_and_gated_data_sets_say_what_is_needed(
     hub: FakeHub, tmp_path: Path, status: int
 ) -> None:
-    hub.statuses["/api/datasets/org/name/revision/main"] = status
+    hub.faults[REVISION] = Fault("refused", 99, status=status)
     with pytest.raises(TextNotFound, match=f"refuses access \\({status}\\).*HF_TOKEN"):
         read(tmp_path)
-    hub.statuses = {f"{RESOLVE}/data/train-00000-of-00002.txt": status}
+    hub.faults = {FIRST: Fault("refused", 99, status=status)}
     with pytest.raises(TextNotFound, match=f"refuses access \\({status}\\).*HF_TOKEN"):
         read(tmp_path)
 
@@ -129,17 +132,17 @@ def test_what_is_not_there_is_named(hub: FakeHub, tmp_path: Path) -> None:
         read(tmp_path, HubDataset("org/other", "main", None))
     with pytest.raises(TextNotFound, match="org/name at v9: not on the hub"):
         read(tmp_path, HubDataset("org/name", "v9", None))
-    hub.statuses[f"{RESOLVE}/data/train-00000-of-00002.txt"] = 404
+    hub.faults[FIRST] = Fault("refused", 99, status=404)
     with pytest.raises(TextNotFound, match=r"train-00000-of-00002\.txt: not on the hub"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_hub_that_fails_is_unavailable(hub: FakeHub, tmp_path: Path, status: int) -> None:
-    hub.statuses["/api/datasets/org/name/revision/main"] = status
+    hub.faults[REVISION] = Fault("refused", 99, status=status)
     with pytest.raises(HubUnavailable, match=str(status)):
         read(tmp_path)
-    hub.statuses = {f"{RESOLVE}/data/train-00000-of-00002.txt": status}
+    hub.faults = {FIRST: Fault("refused", 99, status=status)}
     with pytest.raises(HubUnavailable, match=str(status)):
         read(tmp_path)
 
@@ -153,24 +156,24 @@ def test_a_hub_that_is_not_there_is_unavailable(
 
 
 def test_a_hub_that_never_answers_is_not_waited_for(hub: FakeHub, tmp_path: Path) -> None:
-    hub.stalled.add("/api/datasets/org/name/revision/main")
+    hub.faults[REVISION] = Fault("deaf", 99)
     with pytest.raises(HubUnavailable, match="ReadTimeout"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("fault", "error", "message"),
+    ("kind", "error", "message"),
     [
-        ("cut short", HubUnavailable, "did not deliver"),
-        ("too long", HubUnavailable, "should be of size"),
-        ("too slow", HubUnavailable, "ReadTimeout"),
+        ("cut", HubUnavailable, "did not deliver"),
+        ("longer", HubUnavailable, "should be of size"),
+        ("stalled", HubUnavailable, "ReadTimeout"),
         ("altered", DataError, "not those published"),
     ],
 )
 def test_bodies_that_go_wrong_are_named_and_leave_nothing(
-    hub: FakeHub, tmp_path: Path, fault: Fault, error: type[DataError], message: str
+    hub: FakeHub, tmp_path: Path, kind: str, error: type[DataError], message: str
 ) -> None:
-    hub.faults["data/train-00000-of-00002.txt"] = fault
+    hub.faults[FIRST] = Fault(kind, 99)
     kept = tmp_path / "kept"
     with pytest.raises(error, match=message) as caught:
         read(tmp_path, kept=kept)
@@ -181,8 +184,8 @@ def test_bodies_that_go_wrong_are_named_and_leave_nothing(
 
 def test_a_download_that_begins_anew_for_ever_ends(hub: FakeHub, tmp_path: Path) -> None:
     # Each attempt brings bytes, so the library would never give up by itself.
-    hub.files["data/train-00000-of-00002.txt"] = b"x" * 22_000_000
-    hub.faults["data/train-00000-of-00002.txt"] = "begins anew"
+    hub.files[FIRST] = b"x" * 22_000_000
+    hub.faults[FIRST] = Fault("begun anew", 99, at=11_000_000)
     with pytest.raises(HubUnavailable, match="twice the bytes"):
         read(tmp_path)
     assert len(hub.asked) < 12
@@ -190,8 +193,8 @@ def test_a_download_that_begins_anew_for_ever_ends(hub: FakeHub, tmp_path: Path)
 
 def test_a_download_that_is_cut_goes_on_where_it_was(hub: FakeHub, tmp_path: Path) -> None:
     body = bytes(range(256)) * 160_000
-    hub.files["data/train-00000-of-00002.txt"] = body
-    hub.faults["data/train-00000-of-00002.txt"] = "cut short once"
+    hub.files[FIRST] = body
+    hub.faults[FIRST] = Fault("cut", at=len(body) // 2)
     assert read(tmp_path)[0] == body
 
 
@@ -199,7 +202,7 @@ def test_sizes_are_checked_before_anything_is_downloaded(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "MAX_FILE_BYTES", 1000)
-    hub.sizes["data/train-00000-of-00002.txt"] = 1001
+    hub.sizes[FIRST] = 1001
     with pytest.raises(DataError, match="1001 bytes, more than 1000"):
         read(tmp_path)
     assert not any(path.startswith("GET /datasets/") for path in hub.asked)
@@ -222,6 +225,6 @@ def test_file_names_that_leave_their_folder_are_refused(
 
 
 def test_a_commit_that_is_none_is_refused(hub: FakeHub, tmp_path: Path) -> None:
-    hub.commit = "../../main"
+    hub.revisions["main"] = "../../main"
     with pytest.raises(HubUnavailable, match="names no commit"):
         read(tmp_path)
