@@ -129,7 +129,7 @@ def chrome(folder: Path) -> Iterator[Chrome]:
     """A browser whose profile lies in `folder`; the test is skipped where there is none."""
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
-        pytest.skip(f"needs one of {', '.join(_NAMES)}")
+        pytest.skip(f"needs one of {', '.join(_NAMES)}: apt-get install chromium")
     flags = [*_FLAGS, f"--user-data-dir={folder}"]
     if os.geteuid() == 0:
         flags.append("--no-sandbox")  # which Chromium asks of root
