@@ -13,7 +13,7 @@ demo: setup  ## Prune the example model with two methods over HTTP and compare t
 	@.venv/bin/secateur demo
 
 test: setup  ## Run the tests
-	@.venv/bin/python -m pytest -n 3 --dist loadfile
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 chaos: setup  ## Kill everything under 1,200 jobs on both databases, and judge what is left (long)
 	@.venv/bin/python -m tests.chaos
