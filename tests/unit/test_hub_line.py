@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core import hub_model
-from core.errors import BadRequest, Cancelled, ModelNotFound, SourceRefused, SourceUnavailable
+from core.errors import Cancelled, ModelNotFound, SourceRefused, SourceUnavailable
 from core.hub_line import Line, Patience
 from core.hub_sources import HubSource
 from tests.hub import COMMIT, FakeHub
@@ -125,7 +125,7 @@ class TestTheHubThatIsAsked:
 
     @pytest.mark.parametrize("endpoint", ["hub", "ftp://hub", "http://", "http://a:b@hub", "http://hub?a", "http://hub:x"])  # fmt: skip
     def test_by_no_address(self, endpoint: str) -> None:
-        with pytest.raises(BadRequest, match="HF_ENDPOINT") as caught:
+        with pytest.raises(SourceUnavailable, match="HF_ENDPOINT") as caught:
             Line(endpoint, None)
         assert "a:b" not in str(caught.value)
 
