@@ -91,6 +91,17 @@ class Line:
     def close(self) -> None:
         self._client.close()
 
+    def reach(self) -> None:
+        """Raises SourceUnavailable unless there is an answer, be it that we may not list models."""
+
+        def ask() -> None:
+            response = self._send(f"{self.endpoint}/api/models?limit=1", {})
+            response.close()
+            if response.is_server_error:
+                raise Again(f"the hub answers {response.status_code}")
+
+        self.tried(self.endpoint, ask)
+
     def json(self, path: str, what: str) -> tuple[Any, Mapping[str, str]]:
         """The answer to GET `path`, and its headers; it is never looked for elsewhere.
 

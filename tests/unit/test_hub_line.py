@@ -8,9 +8,30 @@ from core import hub_model
 from core.errors import Cancelled, ModelNotFound, SourceRefused, SourceUnavailable
 from core.hub_line import Line, Patience
 from core.hub_sources import HubSource
+from core.settings import Settings
+from secateur.cli._checkup import Finding, checkup
 from tests.hub import COMMIT, FakeHub
 from tests.hub_faults import Fault
 from tests.hub_models import SHARD, SOURCE, read, take
+
+
+def test_the_doctor_looks_whether_it_answers(
+    model_hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+
+    def findings(**given: str) -> list[Finding]:
+        found = checkup(Settings.model_validate(given), "http://127.0.0.1:1")
+        return [each for each in found if each.name == "hub"]
+
+    assert findings() == []
+    (found,) = findings(hub_models="hf://org")
+    assert (found.status, "for hf://org; without a token" in found.detail) == ("ok", True)
+    (tmp_path / "token").write_text("hf_read")
+    assert "token" not in findings(hub_models="hf://org")[0].detail
+    model_hub.faults["/api/models"] = Fault("refused", 99)
+    (found,) = findings(hub_models="hf://org")
+    assert (found.status, "503" in found.detail) == ("missing", True)
 
 
 class TestTheHubThatIsAsked:
