@@ -9,6 +9,7 @@ import huggingface_hub
 import pytest
 
 from core.hub_line import Patience
+from core.telemetry import fields, logs
 from tests.buckets import credentials, moto_server
 from tests.checkpoints import tiny_llada
 from tests.hub import FakeHub, asked_by_default
@@ -17,12 +18,16 @@ from tests.seaweed import seaweed_server
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
+def _logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A command that sets up logging within this process has it for its own test only."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in logs.TALKATIVE}
+    monkeypatch.setattr(fields, "_ALWAYS", {})
     yield
     root.handlers[:], root.level = handlers, level
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
 
 
 @pytest.fixture(scope="session")

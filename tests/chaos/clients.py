@@ -44,6 +44,12 @@ class Users:
     """Jobs whose cancellation was accepted."""
     followed: dict[str, list[int]] = field(default_factory=dict)
     """Numbers of the events that a follower was given, in the order in which they came."""
+    followed_to_the_end: set[str] = field(default_factory=set)
+
+    @property
+    def to_follow(self) -> list[str]:
+        """Of those accepted early, so that each is followed to its end."""
+        return list(self.accepted.values())[::7]
 
 
 def specs(world: World) -> Iterator[dict[str, Any]]:
@@ -148,11 +154,9 @@ def _cancel(world: World, users: Users, job_id: str, over: threading.Event) -> N
 
 def _follow(world: World, users: Users, over: threading.Event) -> None:
     """Read the events of some jobs as they come, from the last number on that was read."""
-    ended: set[str] = set()
     while not over.wait(_PAUSE):
-        # Of those accepted early, so that each is followed to its end.
-        for job_id in list(users.accepted.values())[::7]:
-            if job_id in ended:
+        for job_id in users.to_follow:
+            if job_id in users.followed_to_the_end:
                 continue
             seen = users.followed.setdefault(job_id, [])
             after = seen[-1] if seen else 0
@@ -162,7 +166,7 @@ def _follow(world: World, users: Users, over: threading.Event) -> None:
             for event in page.json()["data"]:
                 seen.append(event["id"])
                 if event["data"].get("state") in TERMINAL:
-                    ended.add(job_id)
+                    users.followed_to_the_end.add(job_id)
 
 
 def _send(world: World, method: str, path: str, **options: Any) -> httpx.Response | None:

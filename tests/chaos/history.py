@@ -121,8 +121,9 @@ def _rows(job: Job, seen: Seen) -> Iterator[str]:
 
 
 def _followed(events: list[Event], users: Users, job_id: str) -> Iterator[str]:
-    if (given := users.followed.get(job_id)) and given != [event.id for event in events]:
-        yield f"its follower was given {len(given)} of its {len(events)} events"
+    if job_id in users.to_follow and users.followed.get(job_id) != [event.id for event in events]:
+        given = users.followed.get(job_id, [])
+        yield f"its follower was given {given[-3:]} at last, and it has {len(events)} events"
 
 
 def _objects(store: ObjectStore, job: Job, named: str | None) -> Iterator[str]:

@@ -18,7 +18,7 @@ Tell = Callable[[str], None]
 """Is told how far a run is, in a line."""
 
 _BREATH_SECONDS = 60.0  # at most between two harms
-_FOLLOWERS_SECONDS = 5.0  # to read the last events after the last end
+_FOLLOWERS_SECONDS = 60.0  # at most, to read the last events after the last end
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def run(folder: Path, plan: Plan, tell: Tell = lambda _: None) -> Figures:
                     f"{seen.ended} of {plan.jobs} jobs ended,"
                     f" {len(harms)} harms, the last {harms[-1].name}"
                 )
-            time.sleep(_FOLLOWERS_SECONDS)
+            _read_on(users)
         _sweep(made)
         verdict = judge(made, users, seen, harms)
     counted = Counter(harm.name for harm in harms)
@@ -66,6 +66,13 @@ def _breathe(made: World, seen: Seen, over: Callable[[], bool]) -> None:
     while seen.ended < enough and not over() and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
     time.sleep(made.random.uniform(0, 2))
+
+
+def _read_on(users: Users) -> None:
+    """Until followers have read to the end; one who has not by then was not given it."""
+    deadline = time.monotonic() + _FOLLOWERS_SECONDS
+    while users.followed_to_the_end < set(users.to_follow) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
 
 
 def _sweep(made: World) -> None:

@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from contextvars import copy_context
 from typing import Any, get_args
 
@@ -14,18 +13,6 @@ from hypothesis import strategies as st
 from core.telemetry import fields, logs, relayed
 
 FORGED = "lost\n2026-11-02 09:00:00,000 INFO api.access [tenant=root]: forged"
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in logs.TALKATIVE}
-    monkeypatch.setattr(fields, "_ALWAYS", {})
-    yield
-    root.handlers[:], root.level = handlers, level
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
 
 
 def written(log_format: logs.LogFormat, level: str = "INFO") -> io.StringIO:
