@@ -13,7 +13,14 @@ def tagged(request: Request, body: BaseModel, etag: str | None = None) -> Respon
     """`body` as JSON under `etag` (a hash of the bytes if None), or 304 if the client has it."""
     content = body.model_dump_json().encode()
     tag = etag or f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if matches(request.headers.get("if-none-match", ""), tag, weak=True):
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type="application/json", headers=headers)
+        return not_modified(tag)
+    return Response(content, media_type="application/json", headers=_headers(tag))
+
+
+def not_modified(etag: str) -> Response:
+    return Response(status_code=304, headers=_headers(etag))
+
+
+def _headers(etag: str) -> dict[str, str]:
+    return {"ETag": etag, "Cache-Control": "private, no-cache"}

@@ -50,9 +50,14 @@ def access_of(request: Request) -> Access:
     return cast("Access", request.app.state.access)
 
 
+def remembered(request: Request) -> Caller | None:
+    """Who sent the request, where that has been found out already. Does not block."""
+    return cast("Caller | None", getattr(request.state, "caller", None))
+
+
 def caller_of(request: Request) -> Caller:
     """Who sent the request; found out once. Raises what REFUSALS lists, and StoreUnavailable."""
-    found: Caller | None = getattr(request.state, "caller", None)
+    found = remembered(request)
     if found is None:
         found = caller_with(request, _presented(request))
         request.state.caller = found

@@ -8,9 +8,10 @@ from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request
 from fastapi import Path as InPath
+from starlette.concurrency import run_in_threadpool
 
 from api.access import Caller
-from api.auth import actor_of, caller_of
+from api.auth import actor_of, caller_of, remembered
 from api.doorbell import Doorbell
 from core.destinations.allowed import Allowed as Pushable
 from core.errors import JobNotFound
@@ -86,8 +87,10 @@ async def _webhooks(held: Held) -> Webhooks:
     return held.webhooks
 
 
-def _tenant(request: Request) -> str:
-    return caller_of(request).tenant
+async def _tenant(request: Request) -> str:
+    known = remembered(request)
+    caller: Caller = known or await run_in_threadpool(caller_of, request)
+    return caller.tenant
 
 
 @dataclass(frozen=True, slots=True)

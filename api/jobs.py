@@ -7,7 +7,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Respons
 from starlette.concurrency import run_in_threadpool
 
 from api import openapi
-from api.answers import tagged
+from api.answers import not_modified, tagged
 from api.auth import READS, WRITES, caller_of
 from api.bodies import PostedObject
 from api.dependencies import (
@@ -26,6 +26,7 @@ from api.dependencies import (
 from api.estimates import EXAMPLE, PROBLEMS, Estimates, checked_size, checked_spec, dry_answer
 from api.idempotency import IdempotencyKey
 from api.problems import documented
+from api.ranges import matches
 from api.waiting import Wait, WaitingRoom, etag_of, worth_telling
 from core.errors import InvalidSpec, JobNotFound
 from core.estimates.views import Estimate
@@ -212,8 +213,14 @@ async def read_job(
     async def read() -> Job:
         return await run_in_threadpool(jobs.get, tenant, job_id)
 
+    known = request.headers.get("if-none-match")
+    if known and not wait:
+        # Most polls find nothing new, which one number of the row tells.
+        version = await run_in_threadpool(jobs.version, tenant, job_id)
+        if matches(known, etag := etag_of(version), weak=True):
+            return not_modified(etag)
     job = await read()
     if wait:
         with room.places.one(tenant):
             job = await worth_telling(request, room, read, job, wait)
-    return tagged(request, job, etag_of(job))
+    return tagged(request, job, etag_of(job.version))

@@ -43,8 +43,8 @@ Wait = Annotated[
 ]
 
 
-def etag_of(job: Job) -> str:
-    return f'"{job.version}"'
+def etag_of(version: int) -> str:
+    return f'"{version}"'
 
 
 async def worth_telling(
@@ -70,7 +70,7 @@ def _is_news(request: Request, job: Job) -> bool:
     known = request.headers.get("if-none-match")
     if known is None:
         return job.state in TERMINAL
-    return not matches(known, etag_of(job), weak=True)
+    return not matches(known, etag_of(job.version), weak=True)
 
 
 async def unless_gone(request: Request, coming: Awaitable[T]) -> T | None:

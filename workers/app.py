@@ -4,7 +4,9 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from time import monotonic, time
 
 from billiard import set_start_method
@@ -13,6 +15,7 @@ from celery.worker import state as worker_state
 
 from core.errors import BadRequest
 from core.jobs.migrate import migrate
+from core.jobs.presence import Presence
 from core.jobs.store import JobStore
 from core.processes import hide_from_peers
 from core.settings import Settings
@@ -117,7 +120,8 @@ def create(places: Places) -> Celery:
 
 
 class Beside:
-    """The thread in the worker's main process: scans, and notices when the worker went deaf."""
+    """The threads in the worker's main process. One recovers jobs, and notices when the worker went
+    deaf; the other cleans up, which waits for the store."""
 
     def __init__(self, places: Places, bell: Bell, leaving: tasks.Leaving, gauges: Gauges) -> None:
         # Unpooled, and locked against forks: SQLite's state must not be copied half-way.
@@ -128,34 +132,49 @@ class Beside:
         self._settings = places.settings
         self._pause = places.settings.scan_seconds
         self._alive = places.settings.alive_path
-        self._no_fork = threading.Lock()
         self._idle_scans = 0
 
     def start(self) -> None:
-        os.register_at_fork(
-            before=self._no_fork.acquire,
-            after_in_parent=self._no_fork.release,
-            after_in_child=self._no_fork.release,
-        )
-        threading.Thread(target=self._run, name="reaper", daemon=True).start()
+        for name, step in (("reaper", self._recover), ("cleaner", self._clean)):
+            no_fork = threading.Lock()
+            # One lock each: a fork waits for both steps, and neither step for the other.
+            os.register_at_fork(
+                before=no_fork.acquire,
+                after_in_parent=no_fork.release,
+                after_in_child=no_fork.release,
+            )
+            run = partial(self._run, step, no_fork)
+            threading.Thread(target=run, name=name, daemon=True).start()
 
-    def _run(self) -> None:
+    def _run(self, step: Callable[[threading.Lock], None], no_fork: threading.Lock) -> None:
         wake = threading.Event()
-        us = presence(self._settings, datetime.now(UTC), os.environ)
         while not self._leaving():
             try:
-                with self._no_fork:
-                    tell(self._jobs, us, datetime.now(UTC), self._pause)
-                    self._reaper.scan(datetime.now(UTC), monotonic())
-                self._gauges.set(scanned_at=time())
-                self._listen()
-                # Also where database or broker did not answer: a worker outlives their absence, and
-                # must not be killed for it together with its run.
-                if self._alive:
-                    self._alive.touch()
+                step(no_fork)
             except Exception:  # the thread must outlive whatever one scan meets
                 logger.exception("a scan failed; the next one comes in %g s", self._pause)
             wake.wait(self._pause)
+
+    @cached_property
+    def _us(self) -> Presence:
+        """Found when it is first told: the driver takes seconds to answer."""
+        return presence(self._settings, datetime.now(UTC), os.environ)
+
+    def _recover(self, no_fork: threading.Lock) -> None:
+        us = self._us
+        with no_fork:
+            tell(self._jobs, us, datetime.now(UTC), self._pause)
+            self._reaper.recover(datetime.now(UTC), monotonic())
+        self._gauges.set(scanned_at=time())
+        self._listen()
+        # Also where database or broker did not answer: a worker outlives their absence, and must not
+        # be killed for it together with its run.
+        if self._alive:
+            self._alive.touch()
+
+    def _clean(self, no_fork: threading.Lock) -> None:
+        with no_fork:
+            self._reaper.clean(datetime.now(UTC), monotonic())
 
     def _listen(self) -> None:
         """Leave when messages wait and this idle worker does not take them.

@@ -30,10 +30,15 @@ class Reaper:
         self._suspects: dict[Lease, float] = {}
         self._clean_at = self._forget_at = -math.inf
 
-    def scan(self, now: datetime, tick: float) -> None:
-        """Look once at everything. `tick` is a monotonic time, which no clock change moves."""
+    def recover(self, now: datetime, tick: float) -> None:
+        """Look once for jobs that lost their worker or their doorbell: in the database and the broker
+        only, so that a store which hangs delays no job. `tick` is a monotonic time, which no clock
+        change moves."""
         self._guarded(lambda: self._take_back(now, tick))
         self._guarded(lambda: self._ring_again(now))
+
+    def clean(self, now: datetime, tick: float) -> None:
+        """Look once for what may go. Takes as long as the store does."""
         self._guarded(lambda: self._clean(now, tick))
         self._guarded(lambda: self._forget(now, tick))
         self._guarded(self._sweep)

@@ -37,6 +37,8 @@ def test_other_ids_are_not_found(server: Served, job_id: str) -> None:
     for path in ("", "/events", "/artifacts", "/artifacts/manifest.json", "/report"):
         refused(server.http.get(f"/v1/jobs/{job_id}{path}"), 404, "job-not-found")
     refused(server.http.post(f"/v1/jobs/{job_id}/cancel"), 404, "job-not-found")
+    known = {"If-None-Match": '"1"'}
+    assert server.http.get(f"/v1/jobs/{job_id}", headers=known).status_code == 404
 
 
 def ids(answer: Any) -> list[str]:

@@ -219,7 +219,7 @@ class TestMetrics:
         for n in range(3):
             server.http.get(f"/v1/jobs/job_{n:024d}")
             server.http.get(f"/made-up-{n}")
-            server.http.request(f"WORD{n}", "/v1/methods")
+            server.http.request(("PROPFIND", "REPORT", "MKCOL")[n], "/v1/methods")
         found = scraped(server)
         count = "secateur_http_request_seconds_count"
         labels = {dict(labels)["route"] for (name, labels) in found if name == count}

@@ -50,7 +50,9 @@ class Bench:
 
     def scan(self, seconds: float, tick: float | None = None) -> None:
         now = NOW + timedelta(seconds=seconds)
-        self.reaper.scan(now, seconds if tick is None else tick)
+        tick = seconds if tick is None else tick
+        self.reaper.recover(now, tick)
+        self.reaper.clean(now, tick)
 
     def post(self) -> str:
         spec = parse_spec({"model": {"source": "example:x"}, "sparsity": 0.5})
@@ -121,13 +123,13 @@ def test_a_job_that_may_not_start_yet_is_rung_when_it_may(bench: Bench) -> None:
     settings = SETTINGS.model_copy(update={"quotas": Quotas({"default": Quota(running_jobs=1)})})
     reaper = bench.new_reaper(settings)
     job_id, waiting = bench.running(), bench.post()
-    reaper.scan(NOW + timedelta(seconds=16), tick=16)
+    reaper.recover(NOW + timedelta(seconds=16), tick=16)
     assert bench.bell.rung == []
     bench.jobs.cancel("default", job_id, NOW)
-    reaper.scan(NOW + timedelta(seconds=17), tick=17)
+    reaper.recover(NOW + timedelta(seconds=17), tick=17)
     assert bench.bell.rung == []  # it is told to stop, and has not stopped
-    reaper.scan(NOW + timedelta(seconds=61), tick=61)
-    reaper.scan(NOW + timedelta(seconds=92), tick=92)
+    reaper.recover(NOW + timedelta(seconds=61), tick=61)
+    reaper.recover(NOW + timedelta(seconds=92), tick=92)
     assert bench.state(job_id) is State.CANCELLED
     assert bench.bell.rung == [waiting]
 
@@ -138,7 +140,7 @@ def test_the_audit_log_is_kept_as_long_as_was_said(bench: Bench) -> None:
         bench.jobs.record(Actor("a"), NOW + timedelta(hours=hours), "login", f"after {hours} h")
 
     def told(days: float, tick: float) -> int:
-        reaper.scan(NOW + timedelta(days=days), tick=tick)
+        reaper.clean(NOW + timedelta(days=days), tick=tick)
         return len(bench.jobs.audit(AuditFilter()).data)
 
     assert told(1.9, 0) == 2
@@ -183,17 +185,17 @@ def test_old_results_expire_once_in_a_while_where_retention_says_so(bench: Bench
     first = succeeded(bench)
     bench.scan(2 * day)  # a reaper without retention
     assert kept(first)
-    reaper.scan(NOW + timedelta(days=0.9), tick=0)
+    reaper.clean(NOW + timedelta(days=0.9), tick=0)
     assert kept(first)
-    reaper.scan(NOW + timedelta(days=2), tick=3599)
+    reaper.clean(NOW + timedelta(days=2), tick=3599)
     assert kept(first)
-    reaper.scan(NOW + timedelta(days=2), tick=3601)
+    reaper.clean(NOW + timedelta(days=2), tick=3601)
     assert not kept(first)
     assert bench.jobs.get("default", first).expired_at == NOW + timedelta(days=2)
     second = succeeded(bench)
-    reaper.scan(NOW + timedelta(days=2), tick=7200)
+    reaper.clean(NOW + timedelta(days=2), tick=7200)
     assert kept(second)
-    reaper.scan(NOW + timedelta(days=2), tick=7202)
+    reaper.clean(NOW + timedelta(days=2), tick=7202)
     assert not kept(second)
 
 
