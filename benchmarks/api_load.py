@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from secrets import token_bytes
 from statistics import quantiles
 from time import perf_counter
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -56,9 +57,53 @@ class Round:
     seconds: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
 
-    def add(self, response: httpx.Response, seconds: float) -> None:
+    def add(self, answer: "Answer", seconds: float) -> None:
         self.seconds.append(seconds)
-        self.statuses[response.status_code] = self.statuses.get(response.status_code, 0) + 1
+        self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    etag: str
+
+
+class Line:
+    """One connection that stays open between questions.
+
+    Written out by hand: a client library takes longer for a question than the server for its answer, and
+    what is timed with one is the client.
+    """
+
+    def __init__(self, port: int, key: str) -> None:
+        self._port = port
+        self._always = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+        self._turn = asyncio.Lock()
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(
+        self, path: str, *, etag: str | None = None, body: dict[str, Any] | None = None
+    ) -> Answer:
+        """GET, or POST where there is a body."""
+        content = b"" if body is None else json.dumps(body).encode()
+        head = f"{'GET' if body is None else 'POST'} {path} HTTP/1.1\r\n{self._always}"
+        if etag is not None:
+            head += f"If-None-Match: {etag}\r\n"
+        if body is not None:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+        async with self._turn:
+            if self._streams is None:
+                self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            reader, writer = self._streams
+            writer.write(f"{head}\r\n".encode() + content)
+            told = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            headers = dict(line.split(": ", 1) for line in told.split("\r\n")[1:] if line)
+            await reader.readexactly(int(headers.get("content-length", "0")))
+        return Answer(int(told.split(" ", 2)[1]), headers.get("etag", ""))
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
 
 
 @dataclass(frozen=True)
@@ -143,12 +188,11 @@ def _serves(base: str) -> bool:
         return False
 
 
-Ask = Callable[[httpx.AsyncClient, int], Awaitable[httpx.Response]]
+Ask = Callable[[Line, int], Awaitable[Answer]]
 
 
-Clients = Sequence[httpx.AsyncClient]
-"""One for each poller: a pool of many connections looks through all of them at every request, which
-would take longer than the answers that are to be timed."""
+Clients = Sequence[Line]
+"""One for each poller."""
 
 
 async def poll(clients: Clients, found: Round, ask: Ask, seconds: float) -> None:
@@ -164,12 +208,6 @@ async def poll(clients: Clients, found: Round, ask: Ask, seconds: float) -> None
             await asyncio.sleep(max(1 - took, 0))
 
     await asyncio.gather(*(one(number) for number in range(POLLERS)))
-
-
-def client(api: Api) -> httpx.AsyncClient:
-    """With one connection, which stays open between questions."""
-    headers = {"Authorization": f"Bearer {api.keys['a']}"}
-    return httpx.AsyncClient(base_url=api.url, headers=headers, trust_env=False, timeout=30)
 
 
 async def steadily(clients: Clients, found: Round, ask: Ask, pace: int, seconds: float) -> None:
@@ -199,8 +237,8 @@ async def change(api: Api, seconds: float) -> None:
 
 
 def floor() -> Ask:
-    async def ask(http: httpx.AsyncClient, _: int) -> httpx.Response:
-        return await http.get("/healthz")
+    async def ask(line: Line, _: int) -> Answer:
+        return await line.ask("/healthz")
 
     return ask
 
@@ -208,18 +246,18 @@ def floor() -> Ask:
 def jobs_by_etag(api: Api) -> Ask:
     etags: dict[int, str] = {}
 
-    async def ask(http: httpx.AsyncClient, number: int) -> httpx.Response:
-        headers = {"If-None-Match": etags.get(number, '""')}
-        response = await http.get(f"/v1/jobs/{api.ids[number % len(api.ids)]}", headers=headers)
-        etags[number] = response.headers.get("etag", "")
-        return response
+    async def ask(line: Line, number: int) -> Answer:
+        path = f"/v1/jobs/{api.ids[number % len(api.ids)]}"
+        answer = await line.ask(path, etag=etags.get(number, '""'))
+        etags[number] = answer.etag
+        return answer
 
     return ask
 
 
 def posts() -> Ask:
-    async def ask(http: httpx.AsyncClient, number: int) -> httpx.Response:
-        return await http.post("/v1/jobs", json=spec(number))
+    async def ask(line: Line, number: int) -> Answer:
+        return await line.ask("/v1/jobs", body=spec(number))
 
     return ask
 
@@ -227,7 +265,7 @@ def posts() -> Ask:
 def lists() -> Ask:
     chance = random.Random(0)  # noqa: S311 - the same questions every time
 
-    async def ask(http: httpx.AsyncClient, _: int) -> httpx.Response:
+    async def ask(line: Line, _: int) -> Answer:
         query = chance.choice(
             [
                 {"state": "queued", "limit": 20},
@@ -238,18 +276,21 @@ def lists() -> Ask:
                 {"limit": 50},
             ]
         )
-        return await http.get("/v1/jobs", params=query)
+        return await line.ask(f"/v1/jobs?{urlencode(query)}")
 
     return ask
 
 
 async def rounds(api: Api, seconds: float) -> list[Round]:
     floor_ = Round("/healthz, the floor")
-    async with AsyncExitStack() as stack:
+    with ExitStack() as stack:
+        port, key = int(api.url.rpartition(":")[2]), api.keys["a"]
         clients, posters, listers = [
-            [await stack.enter_async_context(client(api)) for _ in range(count)]
+            [Line(port, key) for _ in range(count)]
             for count in (POLLERS, SUBMITS_A_SECOND, LISTS_A_SECOND)
         ]
+        for line in (*clients, *posters, *listers):
+            stack.callback(line.close)
         await poll(clients, Round("to open the connections"), floor(), 3)
         await poll(clients, floor_, floor(), seconds)
         found = [floor_]
