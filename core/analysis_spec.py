@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from core.calibration_spec import Calibration, Strict
 from core.errors import InvalidSpec
 from core.spec import ModelRef, Sinks, field_errors, refuse_sources
+from core.trajectory_objections import trajectory_objections
 
 
 class AnalysisSpec(Strict):
@@ -29,5 +30,8 @@ def parse_analysis(data: Mapping[str, Any]) -> AnalysisSpec:
         spec = AnalysisSpec.model_validate(data)
     except ValidationError as error:
         raise InvalidSpec("The analysis spec is not valid.", fields=field_errors(error)) from None
+    against = [{"field": f, "message": why} for f, why in trajectory_objections(spec.calibration)]
+    if against:
+        raise InvalidSpec("The analysis spec makes no sense.", fields=against)
     refuse_sources(spec.model)
     return spec

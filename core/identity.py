@@ -71,6 +71,8 @@ def _sequences(trajectories: Trajectories) -> str:
     """Of every number that calibration is made of: text, tokenizer and noise are all in it."""
     total = hashlib.sha256()
     parts: tuple[Tensor, ...] = (trajectories.clean, trajectories.noised, trajectories.weights)
+    if trajectories.present is not None:
+        parts = (*parts, trajectories.present)
     for part in parts:
         total.update(f"{part.dtype} {list(part.shape)}\n".encode())
         total.update(part.contiguous().numpy().tobytes())

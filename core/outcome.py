@@ -121,13 +121,17 @@ def _shared_parts(run: Analysed) -> tuple[dict[str, Any], SinkArrays]:
         trajectories.masked,
         trajectories.timesteps,
         spec.sinks,
-        recorded=prepared.recorded,
+        trajectory="recorded" if prepared.recorded else spec.calibration.trajectory,
+        present=trajectories.present,
     )
     parts = {
         "job": spec.model_dump(mode="json"),
         "model": _model_facts(run),
         "calibration": facts.calibration_facts(
-            spec.calibration.source, prepared, run.loaded.decoder.family.process
+            spec.calibration.source,
+            prepared,
+            run.loaded.decoder.family.process,
+            spec.calibration.trajectory,
         ),
         "plan": Cost(
             peak_bytes=plan.peak_bytes,
@@ -153,11 +157,13 @@ def _shared_parts(run: Analysed) -> tuple[dict[str, Any], SinkArrays]:
 def _actual(run: Analysed) -> Cost:
     decoder = run.loaded.decoder
     forwards = decoder.block_sequences / decoder.dimensions.blocks
-    positions = run.loaded.prepared.trajectories.clean.shape[1]
+    positions, plan = run.loaded.prepared.trajectories.clean.shape[1], run.plan
+    # What was written had other lengths, which the plan knows exactly.
+    whole = (forwards - plan.written_forwards) * forward_flops(decoder.dimensions, positions)
     return Cost(
         peak_bytes=run.peak_bytes,
         seconds=sum(run.seconds.values()),
-        flops=forwards * forward_flops(decoder.dimensions, positions) + run.plan.solver_flops,
+        flops=whole + plan.written_flops + plan.solver_flops,
         forwards=round(forwards),
         seconds_by_phase=run.seconds,
     )
@@ -184,10 +190,14 @@ def _quality(outcome: Outcome) -> Quality:
     asked, judged = outcome.spec.evaluation, outcome.judged
     objective = outcome.loaded.decoder.family.objective
     noisy, dense, pruned = judged.noisy, judged.dense, judged.pruned
+    tokenizer, texts = outcome.loaded.prepared.tokenizer, []
+    if tokenizer is not None and judged.texts is not None:
+        texts = facts.text_samples(tokenizer, judged.texts)
     if noisy is None or dense is None or pruned is None:
-        return Quality(objective=objective, nelbo=None, agreement=None)
+        return Quality(objective=objective, nelbo=None, agreement=None, texts=texts)
     text = outcome.loaded.prepared.evaluation_text
     return Quality(
+        texts=texts,
         objective=objective,
         nelbo=facts.nelbo_facts(noisy, dense, pruned, text) if asked.nelbo else None,
         agreement=facts.agreement_facts(noisy, dense, pruned) if asked.agreement else None,
@@ -200,6 +210,10 @@ def _warnings(outcome: Outcome) -> list[str]:
     if left_out:
         names = ", ".join(file.as_posix() for file in left_out)
         warnings.append(f"other copies of the dense weights were left out: {names}")
+    if outcome.spec.evaluation.texts and outcome.loaded.prepared.tokenizer is None:
+        warnings.append(
+            "no texts were written side by side: the model has no tokenizer to read them with"
+        )
     if outcome.recipe.norms_with_mass and not outcome.plan.hold_inputs:
         warnings.append(
             "inputs did not fit the memory budget: each calibration sequence was run twice"

@@ -2,7 +2,7 @@
 calibration sequences, pruned blocks."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from core import machine
+from core.calibration.noise import Trajectories
 from core.identity import run_identity
 from core.journal import Journal, Spent
 from core.models.decoder import Matrix
@@ -82,6 +83,35 @@ def kept_plan(journal: Journal, make: Callable[[], Plan]) -> Plan:
     plan = make()
     journal.keep("plan", "the allocation", asdict(plan), {})
     return plan
+
+
+def kept_trajectory(
+    journal: Journal, begun: Trajectories, make: Callable[[], Trajectories]
+) -> Trajectories:
+    """What the earlier run's model wrote, else what `make` finds; which timesteps there are and what
+    exists at them is known from what is `begun`."""
+    if point := journal.take("written"):
+        with point.tensors() as tensor:
+            return replace(
+                begun,
+                clean=tensor("clean"),
+                noised=tensor("noised"),
+                masked=tensor("masked"),
+                rates=tensor("rates"),
+                weights=tensor("weights"),
+            )
+    made = make()
+    tensors = {
+        "clean": made.clean,
+        "noised": made.noised,
+        "masked": made.masked,
+        "rates": made.rates,
+        "weights": made.weights,
+    }
+    # Copies, since the file's format takes no tensors that share memory.
+    copies = {name: tensor.clone() for name, tensor in tensors.items()}
+    journal.keep("written", "the allocation", {}, copies)
+    return made
 
 
 def kept_targets(journal: Journal, make: Callable[[], Targets]) -> Targets:

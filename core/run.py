@@ -17,6 +17,7 @@ from core.calibration.token_file import write_token_file
 from core.errors import BadRequest, OutputExists
 from core.evaluate import Judged
 from core.exhaustion import named_exhaustion
+from core.journal import Journal
 from core.models.checkpoint import Checkpoint
 from core.models.intake import take_in
 from core.outcome import Analysed, Outcome, analysis_report, write_folder, write_report
@@ -26,7 +27,14 @@ from core.pruning.plan import Plan
 from core.pruning.workload import probe_sequences
 from core.recipes import METHODS
 from core.report.schema import AnalysisReport
-from core.resume import FinishedBlocks, KeptPassage, kept_plan, kept_targets, open_journal
+from core.resume import (
+    FinishedBlocks,
+    KeptPassage,
+    kept_plan,
+    kept_targets,
+    kept_trajectory,
+    open_journal,
+)
 from core.spec import JobSpec
 from core.stages import (
     Loaded,
@@ -37,9 +45,12 @@ from core.stages import (
     prune_into,
     share_out,
     watch_sinks,
+    watched_on,
+    write_trajectory,
 )
 
 WATCHING = "watching attention over the trajectory"
+WRITING = "writing the trajectory"
 
 
 def execute(spec: JobSpec, out: Path, options: RunOptions, report: Report) -> None:
@@ -129,7 +140,12 @@ def _look(spec: AnalysisSpec, scratch: Path, options: RunOptions, phases: Phases
             watch=phases.received,
         )
     plan = plan_run(loaded, recipe, options.memory_budget)
-    with phases.phase("analysing", 0.9, WATCHING):
+    writes = 0.6 if loaded.prepared.writing else 0.0
+    if writes:
+        with phases.phase("analysing", writes, WRITING):
+            written = write_trajectory(loaded, spec.calibration, plan, phases)
+            loaded = watched_on(loaded, written)
+    with phases.phase("analysing", 0.9 - writes, WATCHING):
         seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases)
     return Analysed(
         spec=spec,
@@ -210,10 +226,11 @@ def _carry_out(
     budget = options.memory_budget or machine.default_budget(device)
     plan = kept_plan(journal, lambda: _plan(loaded, spec, budget))
     phases.planned(_forecast(plan, budget))
+    loaded, writes = _written(loaded, spec, plan, journal, phases)
     # Before the long part: it refuses what does not fit the model.
     with phases.phase("analysing", 0.05, "sharing out sparsity"):
         targets = kept_targets(journal, lambda: share_out(loaded, spec, plan, phases))
-    with phases.phase("analysing", 0.45, WATCHING):
+    with phases.phase("analysing", 0.45 - writes, WATCHING):
         passage = KeptPassage(journal, "watched", device)
         seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases, passage)
     with phases.phase("pruning", 0.1, "measuring inputs"):
@@ -256,6 +273,21 @@ def _forecast(plan: Plan, budget: int) -> Forecast:
     )
 
 
+def _written(
+    loaded: Loaded, spec: JobSpec, plan: Plan, journal: Journal, phases: Phases
+) -> tuple[Loaded, float]:
+    """With what the model writes in place of its prompts, where it is to write; and the share of the
+    whole that this was."""
+    begun, share = loaded.prepared.trajectories, 0.3
+    if loaded.prepared.writing is None:
+        return loaded, 0.0
+    with phases.phase("analysing", share, WRITING):
+        made = kept_trajectory(
+            journal, begun, lambda: write_trajectory(loaded, spec.calibration, plan, phases)
+        )
+    return watched_on(loaded, made), share
+
+
 def _plan(loaded: Loaded, spec: JobSpec, budget: int) -> Plan:
     samples, family = len(loaded.prepared.trajectories.clean), loaded.decoder.family
     return plan_run(
@@ -264,6 +296,7 @@ def _plan(loaded: Loaded, spec: JobSpec, budget: int) -> Plan:
         budget,
         evaluation_sequences=evaluate.sequences(spec.evaluation, loaded.prepared, family),
         probe_sequences=probe_sequences(spec.recipe.allocation, samples),
+        texts=evaluate.texts(spec.evaluation, loaded.prepared),
     )
 
 

@@ -10,6 +10,7 @@ from core.calibration_spec import Calibration, Strict, known_scheme
 from core.errors import InvalidSpec, NotAvailable
 from core.json_models import from_json
 from core.recipes import METHODS, Inputs, Method, Order, Recipe, SinkUse
+from core.trajectory_objections import trajectory_objections
 from core.webhooks.urls import parse_target
 
 MODEL_SCHEMES = ("hf://", "s3://", "file:///", "example:")
@@ -82,6 +83,8 @@ class Evaluation(Strict):
     speed: bool = True
     samples: Annotated[int, Field(ge=2, le=65536)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    texts: Annotated[int, Field(ge=0, le=16)] = 2
+    """Held-out beginnings that dense and pruned go on with, to be read side by side."""
 
 
 class Output(Strict):
@@ -184,6 +187,7 @@ def objections(spec: JobSpec) -> Iterator[tuple[str, str]]:
             f"pattern {spec.pattern} fixes every group's share: only unstructured can be allocated",
         )
     yield from _timestep_objections(spec, recipe)
+    yield from trajectory_objections(spec.calibration)
 
 
 def _timestep_objections(spec: JobSpec, recipe: Recipe) -> Iterator[tuple[str, str]]:

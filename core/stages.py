@@ -1,18 +1,22 @@
 """The stages that runs are made of: load, plan, watch, prune. Nothing here writes a report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
 import torch
 
 from core import machine
+from core.calibration.continuation import Written
+from core.calibration.noise import Trajectories
 from core.calibration.prepare import Prepared, prepare
+from core.calibration.writing import write
 from core.calibration_spec import Calibration
 from core.crew import Watch
 from core.errors import InvalidSpec
 from core.evaluation import speed
+from core.evaluation.prompts import texts_of
 from core.hub_sources import HubSource
 from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.decoder import Decoder, load
@@ -107,7 +111,7 @@ def fetch(
     """Read model and calibration source.
 
     What has to be downloaded goes below `scratch`, where it must stay as long as the model is used;
-    `watch` is told of its bytes. A model that is not `to_prune` comes without its head.
+    `watch` is told of its bytes. A model that neither is `to_prune` nor writes comes without its head.
     """
     allowed = Allowed(options.model_roots, options.source_buckets, options.hub_models)
     wanted = text_source(calibration.source, allowed)
@@ -117,7 +121,8 @@ def fetch(
         checkpoint = Checkpoint(intake)
         if to_prune:
             checkpoint.fetch_all()
-        decoder = load(checkpoint, device, head=to_prune)
+        writes = calibration.trajectory != "forward-noise"
+        decoder = load(checkpoint, device, head=to_prune or writes)
         family, dimensions = decoder.family, decoder.dimensions
         prepared = prepare(calibration, text, intake.folder, family, dimensions, evaluation_samples)
     return Loaded(checkpoint, decoder, content_revision(intake), prepared)
@@ -156,12 +161,13 @@ def plan_run(
     *,
     evaluation_sequences: int = 0,
     probe_sequences: int = 0,
+    texts: int = 0,
 ) -> Plan:
     """What the run will take, timed on one group of its own sequences."""
     decoder, prepared = loaded.decoder, loaded.prepared
     _check_timesteps(recipe, prepared)
     samples, timesteps, positions = prepared.trajectories.noised.shape
-    weight_bytes = decoder.weight_bytes
+    weight_bytes, writing = decoder.weight_bytes, prepared.writing
     work = Workload(
         dimensions=decoder.dimensions,
         weight_bytes=weight_bytes,
@@ -172,6 +178,11 @@ def plan_run(
         evaluation_sequences=evaluation_sequences,
         probe_sequences=probe_sequences,
         inputs=widest_inputs(decoder.family, decoder.dimensions),
+        written=(
+            *((Written(samples, writing.cost),) if writing else ()),
+            *texts_of(decoder.family, prepared.evaluation.shape[1], texts),
+        ),
+        remembers=writing is not None and writing.sampler == "decoding",
     )
     plan = make_plan(
         work,
@@ -183,6 +194,27 @@ def plan_run(
     ids = prepared.trajectories.noised[0, :1].expand(plan.group, -1)
     seconds = speed.forward_seconds(decoder, ids, perf_counter)
     return plan.timed(seconds / (plan.group * forward_flops(decoder.dimensions, positions)))
+
+
+def write_trajectory(
+    loaded: Loaded, calibration: Calibration, plan: Plan, phases: Phases
+) -> Trajectories:
+    """What the dense model makes of the prompts it is to be watched on."""
+    writing = loaded.prepared.writing
+    assert writing is not None
+    return write(
+        loaded.decoder,
+        loaded.prepared.trajectories.clean,
+        writing,
+        calibration,
+        group=plan.group,
+        watch=phases.step,
+    )
+
+
+def watched_on(loaded: Loaded, trajectories: Trajectories) -> Loaded:
+    """The same with `trajectories` instead of what was there before they were written."""
+    return replace(loaded, prepared=replace(loaded.prepared, trajectories=trajectories))
 
 
 def watch_sinks(

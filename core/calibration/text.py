@@ -40,6 +40,10 @@ class TextTokenizer:
         encoded = self.tokenizer.encode_batch(list(documents), add_special_tokens=False)
         return [token for document in encoded for token in document.ids]
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, without special tokens and without those that are none of its own."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
     def encode_up_to(self, enough: int, documents: Iterable[str]) -> Tensor:
         """The first `enough` tokens of the documents, or all there are: (tokens,) int64.
 

@@ -4,11 +4,13 @@ import sys
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from core.calibration.continuation import Written
 from core.errors import ModelNotFound, OutOfMemory
 from core.estimates.facts import ModelFacts
 from core.estimates.sequences import Sequences, sequences_of
 from core.estimates.views import Estimate, ModelView, PlanView, SequencesView
 from core.evaluation.draws import draws_of
+from core.evaluation.prompts import texts_of
 from core.models.headers import Header
 from core.pruning import allocation
 from core.pruning.plan import PROCESS_BYTES, Plan, Workload, least_plan, make_plan
@@ -53,7 +55,7 @@ def estimate_of(
         BadTokenFile, TextTooShort: the token file cannot serve.
     """
     _check(spec, facts, tokens)
-    sequences = sequences_of(spec, facts.dimensions, tokens)
+    sequences = sequences_of(spec, facts.family, facts.dimensions, tokens)
     work = workload(spec, facts, sequences)
     plan, least, fits = _plans(spec, work, machine)
     return Estimate(
@@ -85,6 +87,8 @@ def estimate_of(
 def workload(spec: JobSpec, facts: ModelFacts, sequences: Sequences) -> Workload:
     """What the planner of a run would be given."""
     asked = spec.evaluation.nelbo or spec.evaluation.agreement
+    readable = facts.has_tokenizer and sequences.positions > 1
+    texts = min(spec.evaluation.texts, sequences.evaluated) if readable else 0
     return Workload(
         dimensions=facts.dimensions,
         weight_bytes=facts.weight_bytes,
@@ -95,6 +99,11 @@ def workload(spec: JobSpec, facts: ModelFacts, sequences: Sequences) -> Workload
         evaluation_sequences=sequences.evaluated * draws_of(facts.family) if asked else 0,
         probe_sequences=probe_sequences(spec.recipe.allocation, sequences.samples),
         inputs=widest_inputs(facts.family, facts.dimensions),
+        written=(
+            *(Written(sequences.samples, each.cost) for each in sequences.writing),
+            *texts_of(facts.family, sequences.positions, texts),
+        ),
+        remembers=any(each.sampler == "decoding" for each in sequences.writing),
     )
 
 

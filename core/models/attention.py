@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from core.models.past import past_now
+
 NAME = "secateur"
 TILE_ELEMENTS = 1 << 21
 """Float32 scores held at once (8 MiB). Smaller tiles fit a core's cache, and lose more to waiting
@@ -22,15 +24,18 @@ Observer = Callable[[int, Tensor], None]
 """Called with (block, mass), mass (batch, positions) float32, summed over heads and queries."""
 
 _observer: ContextVar[Observer | None] = ContextVar("attention_observer", default=None)
+_lengths: ContextVar[Tensor | None] = ContextVar("attention_lengths", default=None)
 
 
 @contextmanager
-def watching(observer: Observer) -> Iterator[None]:
-    """Hand attention mass to `observer` in every forward pass inside the block."""
-    token = _observer.set(observer)
+def watching(observer: Observer, lengths: Tensor | None = None) -> Iterator[None]:
+    """Hand attention mass to `observer` in every forward pass inside the block; where `lengths` (batch,)
+    int64 says how many positions of a sequence exist yet, what the others attend to does not count."""
+    token, counted = _observer.set(observer), _lengths.set(lengths)
     try:
         yield
     finally:
+        _lengths.reset(counted)
         _observer.reset(token)
 
 
@@ -46,17 +51,22 @@ def attend(
     """Attention output (batch, positions, heads, head_dim) from query (batch, heads, positions,
     head_dim) and key, value with as many or fewer heads; position i sees j exactly if
     j // span ≤ i // span with the span in `module.span`, and all where that is None."""
+    if (past := past_now()) is not None:
+        key, value = past.extend(cast("int", module.layer_idx), key, value)
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     span = cast("int | None", module.span)
+    if past is not None and query.shape[2] == 1:
+        span = None  # the one new position sees everything that it goes on from
     observer = _observer.get()
     kernel = _plain if observer is None else _with_log_sum_exp
     output, log_sum_exp = by_span(kernel, query, key, value, span, scale)
     if observer is not None:
         block = cast("int", module.layer_idx)
-        observer(block, attention_mass(query, key, span, scale, log_sum_exp))
+        mass = attention_mass(query, key, span, scale, log_sum_exp, _lengths.get())
+        observer(block, mass)
     return output.transpose(1, 2).contiguous(), None
 
 
@@ -104,10 +114,17 @@ def _with_log_sum_exp(
 
 
 def attention_mass(
-    query: Tensor, key: Tensor, span: int | None, scale: float, log_sum_exp: Tensor | None
+    query: Tensor,
+    key: Tensor,
+    span: int | None,
+    scale: float,
+    log_sum_exp: Tensor | None,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     """Σ_heads Σ_i A(i, j) as (batch, positions) float32, softmax in float32, without ever holding
-    a positions × positions matrix: queries go through in tiles.  arXiv 2602.17664, §3."""
+    a positions × positions matrix: queries go through in tiles.  arXiv 2602.17664, §3.
+
+    Of each sequence only the first `lengths` (batch,) queries count, where that is given."""
     batch, heads, positions, _ = query.shape
     mass = torch.zeros(batch, positions, dtype=torch.float32, device=query.device)
     rows = max(1, min(positions // 4, TILE_ELEMENTS // (heads * positions)))
@@ -124,6 +141,9 @@ def attention_mass(
                 shares = scores.softmax(dim=-1)
             else:
                 shares = scores.sub_(log_sum_exp[some, :, tile, None]).exp_()
+            if lengths is not None:
+                there = torch.arange(begin, begin + shares.shape[2], device=mass.device)
+                shares *= (there < lengths[some, None].to(mass.device))[:, None, :, None]
             mass[some] += shares.sum(dim=(1, 2))
     return mass
 

@@ -59,13 +59,17 @@ class Watched:
         """From the attention mass (samples, timesteps, positions) of the dense model.
 
         Clean sequences discount a position by its mean over timesteps, weighted like them. A timestep's
-        weight λ multiplies norms, and sums of squares, as Hessians are, by its root.
+        weight λ multiplies norms, and sums of squares, as Hessians are, by its root. Positions that do
+        not exist yet count for nothing; in clean sequences all exist, and what no timestep saw counts
+        in full.
         """
         assert recipe.sinks is not None
-        kept, timesteps = discount(mass, recipe.sinks, sinks), trajectories.weights[..., None]
+        present, timesteps = trajectories.present, trajectories.weights[..., None]
+        kept = discount(mass, recipe.sinks, sinks, present)
         if recipe.inputs == "clean":
-            mean = (timesteps * kept).sum(1) / timesteps.sum(1)
-            return cls(trajectories.clean, mean)
+            seen = timesteps if present is None else timesteps * present
+            mean = (timesteps * kept).sum(1) / seen.sum(1)
+            return cls(trajectories.clean, mean if present is None else mean.nan_to_num(1.0))
         weight = timesteps if recipe.score == "wanda" else timesteps.sqrt()
         return cls(trajectories.noised.flatten(0, 1), (weight * kept).flatten(0, 1))
 
@@ -168,15 +172,17 @@ def observe(
     samples, timesteps, positions = trajectories.noised.shape
     sequences = trajectories.noised.flatten(0, 1)
     weights = trajectories.weights.flatten()
+    present = None if trajectories.present is None else trajectories.present.flatten(0, 1)
     found = Observation(torch.empty(len(sequences), len(decoder.blocks), positions))
     collector = Collector(statistic_of(held_for)) if held_for else None
     for begin in range(passage.begin(found.mass, collector), len(sequences), group):
         part = slice(begin, begin + group)
-        mass, held = _run_group(decoder, sequences[part], hold=collector is not None)
+        there = None if present is None else present[part].to(decoder.device)
+        mass, held = _run_group(decoder, sequences[part], there, hold=collector is not None)
         found.mass[part] = mass.cpu()
         if collector is not None and held_for is not None:
             assert held_for.sinks is not None
-            kept = _discount_group(mass.sum(1), held_for.sinks, sinks, timesteps)
+            kept = _discount_group(mass.sum(1), held_for.sinks, sinks, timesteps, there)
             collector.begin(kept * weights[part, None].to(kept.device))
             for source, (inputs, tokens) in held.items():
                 collector.see(source, inputs, tokens)
@@ -189,13 +195,18 @@ def observe(
     return found
 
 
-def _discount_group(mass: Tensor, use: SinkUse, sinks: Sinks, timesteps: int) -> Tensor:
+def _discount_group(
+    mass: Tensor, use: SinkUse, sinks: Sinks, timesteps: int, present: Tensor | None
+) -> Tensor:
     """ω of some sequences (sequences, positions), which are whole samples where that matters."""
     shape = (-1, timesteps if use == "discount-transient" else 1, mass.shape[-1])
-    return discount(mass.view(shape), use, sinks).view(mass.shape)
+    there = None if present is None else present.view(shape)
+    return discount(mass.view(shape), use, sinks, there).view(mass.shape)
 
 
-def _run_group(decoder: Decoder, ids: Tensor, *, hold: bool) -> tuple[Tensor, Held]:
+def _run_group(
+    decoder: Decoder, ids: Tensor, present: Tensor | None, *, hold: bool
+) -> tuple[Tensor, Held]:
     """Mass (sequences, blocks, positions) on the device, and the held inputs."""
     mass = torch.empty(len(ids), len(decoder.blocks), ids.shape[1], device=decoder.device)
     held: Held = {}
@@ -207,7 +218,8 @@ def _run_group(decoder: Decoder, ids: Tensor, *, hold: bool) -> tuple[Tensor, He
         held[source] = inputs, tokens
 
     with ExitStack() as watches:
-        watches.enter_context(attention.watching(keep_mass))
+        lengths = None if present is None else present.sum(-1)
+        watches.enter_context(attention.watching(keep_mass, lengths))
         if hold:
             watches.enter_context(watching_inputs(decoder.all_matrices(), keep_input))
         decoder.run_blocks(ids)

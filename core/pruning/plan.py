@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from core.calibration.continuation import Written
 from core.errors import OutOfMemory
 from core.models.families import Dimensions
 from core.recipes import Recipe
@@ -36,6 +37,10 @@ class Workload:
     """Sequences that an allocation rule sends through the dense model."""
     inputs: tuple[tuple[int, int], ...] = ()
     """(in, rows of all matrices that read it) of each distinct input of the largest block."""
+    written: tuple[Written, ...] = ()
+    """Sequences that a model writes: to be calibrated on, or to be read beside another's."""
+    remembers: bool = False
+    """Whether keys and values of whole sequences are kept while they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,10 @@ class Plan:
     """The part of `flops` that is no forward: SparseGPT's Hessians and what it does with them."""
     least_bytes: int = 0
     """What the smallest plan would take: one sequence at a time, nothing held."""
+    written_forwards: int = 0
+    """The part of `forwards` that writes sequences, and may be shorter than others."""
+    written_flops: float = 0.0
+    """The part of `flops` that these take."""
     seconds: float | None = None
     """Predicted from a timed forward, once the model is loaded."""
 
@@ -95,11 +104,18 @@ def least_plan(work: Workload, recipe: Recipe, *, baseline_bytes: int) -> Plan:
 
 def _plan(work: Workload, recipe: Recipe, baseline_bytes: int, group: int, *, hold: bool) -> Plan:
     forwards, solver = _forwards(work, recipe, hold=hold), _solver_flops(work, recipe)
+    writing = sum(each.sequences * each.cost.forwards for each in work.written)
+    written = sum(_written_flops(work.dimensions, each) for each in work.written)
     fixed = _fixed_bytes(work, recipe, baseline_bytes)
     peak = fixed + group * _sequence_bytes(work, hold=hold)
     least = fixed + _sequence_bytes(work, hold=False)
-    flops = forwards * forward_flops(work.dimensions, work.positions) + solver
-    return Plan(group, hold, peak, flops, forwards, solver, least)
+    flops = forwards * forward_flops(work.dimensions, work.positions) + solver + written
+    return Plan(group, hold, peak, flops, forwards + writing, solver, least, writing, written)
+
+
+def _written_flops(dimensions: Dimensions, written: Written) -> float:
+    each = (count * forward_flops(dimensions, length) for count, length in written.cost.lengths)
+    return written.sequences * sum(each)
 
 
 def _fixed_bytes(work: Workload, recipe: Recipe, baseline_bytes: int) -> int:
@@ -173,7 +189,9 @@ def _sequence_bytes(work: Workload, *, hold: bool) -> int:
     # Beside its inputs a block holds what it makes of them: twice as much again, as measured.
     inside = 3 * widest * work.element_bytes
     squares = max(max(widths) for widths in inputs) * 2 * FLOAT32
-    return work.positions * ((held * work.element_bytes if hold else 0) + inside + squares)
+    remembered = 2 * d.blocks * d.kv_heads * d.head_dim if work.remembers else 0
+    kept = max(held if hold else 0, remembered)
+    return work.positions * (kept * work.element_bytes + inside + squares)
 
 
 def _input_widths(dimensions: Dimensions, block: int) -> list[int]:

@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor
 
 from core.calibration.noise import ProcessName
 from core.calibration.prepare import Prepared
+from core.calibration.text import TextTokenizer
+from core.calibration_spec import Trajectory
+from core.evaluation.generation import Texts, words
 from core.evaluation.nelbo import Estimate, Judgement, NoisyTokens, agreement
 from core.evaluation.speed import Timing
 from core.recipes import Recipe
@@ -21,6 +25,7 @@ from core.report.schema import (
     SinkFacts,
     SparsityFacts,
     Speed,
+    TextSample,
 )
 from core.sinks.statistics import SinkDynamics, summarise
 from core.spec import RecipeSpec, Sinks
@@ -37,14 +42,15 @@ def sink_facts(
     timesteps: tuple[int, ...],
     sinks: Sinks,
     *,
-    recorded: bool = False,
+    trajectory: Trajectory | Literal["recorded"] = "forward-noise",
+    present: Tensor | None = None,
 ) -> tuple[SinkFacts, SinkDynamics]:
-    """Statistics of mass (samples, timesteps, blocks, positions) and masked (samples, timesteps,
-    positions), over all blocks together and for each."""
-    dynamics = SinkDynamics.of(mass.sum(2), sinks.threshold_std)
+    """Statistics of mass (samples, timesteps, blocks, positions), masked and present (samples,
+    timesteps, positions), over all blocks together and for each."""
+    dynamics = SinkDynamics.of(mass.sum(2), sinks.threshold_std, present)
     stable = dynamics.stable_share(sinks.stable_persistence)
     facts = SinkFacts(
-        trajectory="recorded" if recorded else "forward-noise",
+        trajectory=trajectory,
         samples=mass.shape[0],
         timesteps=list(timesteps),
         positions=mass.shape[-1],
@@ -60,7 +66,7 @@ def sink_facts(
         sinks_per_step=mean_of(dynamics.sinks_per_step()),
         timesteps_without_sink=dynamics.timesteps_without_sink(),
         per_layer=[
-            _layer_sinks(layer, SinkDynamics.of(mass[:, :, layer], sinks.threshold_std))
+            _layer_sinks(layer, SinkDynamics.of(mass[:, :, layer], sinks.threshold_std, present))
             for layer in range(mass.shape[2])
         ],
     )
@@ -77,17 +83,22 @@ def _layer_sinks(layer: int, dynamics: SinkDynamics) -> LayerSinks:
     )
 
 
-def calibration_facts(source: str, prepared: Prepared, process: ProcessName) -> CalibrationFacts:
+def calibration_facts(
+    source: str, prepared: Prepared, process: ProcessName, trajectory: Trajectory
+) -> CalibrationFacts:
     """What was watched, from what the source turned out to be."""
-    trajectories = prepared.trajectories
+    trajectories, present = prepared.trajectories, prepared.trajectories.present
+    named = "recorded" if prepared.recorded else process
     return CalibrationFacts(
         source=source,
         revision=prepared.source_revision,
-        process="recorded" if prepared.recorded else process,
-        replaces=process == "uniform",
+        process=named if trajectory == "forward-noise" else trajectory,
+        replaces=process == "uniform" and trajectory == "forward-noise",
         timesteps=list(trajectories.timesteps),
         corrupted=trajectories.masked.double().mean((0, 2)).tolist(),
         weights=trajectories.weights.double().mean(0).tolist(),
+        prompt_length=prepared.writing.prompt if prepared.writing else None,
+        unwritten=None if present is None else (1 - present.double().mean((0, 2))).tolist(),
     )
 
 
@@ -152,6 +163,13 @@ def nelbo_facts(noisy: NoisyTokens, dense: Judgement, pruned: Judgement, text: s
 def agreement_facts(noisy: NoisyTokens, dense: Judgement, pruned: Judgement) -> Agreement:
     same = agreement(noisy, dense, pruned)
     return Agreement(top1=same.mean, stderr=same.stderr, positions=int(noisy.masked.sum()))
+
+
+def text_samples(tokenizer: TextTokenizer, texts: Texts) -> list[TextSample]:
+    return [
+        TextSample(prompt=prompt, truth=truth, dense=dense, pruned=pruned)
+        for prompt, truth, dense, pruned in words(tokenizer, texts)
+    ]
 
 
 def speed_facts(timing: Timing, pattern: str) -> Speed:

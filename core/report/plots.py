@@ -85,6 +85,8 @@ def _mass_title(facts: CalibrationFacts) -> str:
         return "Where attention goes, timestep by timestep"
     if facts.replaces:
         return "Where attention goes as noise gives way to text"
+    if facts.process == "decoding":
+        return "Where attention goes as the text grows"
     return "Where attention goes as noise becomes text"
 
 
@@ -94,6 +96,8 @@ def _time_note(facts: CalibrationFacts) -> str:
         return ""
     if facts.process == "recorded":
         return " The last recorded timestep is on top."
+    if facts.process == "decoding":
+        return " The top row is the shortest beginning; writing runs downwards."
     below = "the text clears downwards" if facts.replaces else "writing runs downwards"
     return f" The top row is the noisiest; {below}."
 

@@ -44,8 +44,9 @@ class CalibrationFacts(_Part):
         description="commit of the data set, s3-version:… or s3-etag:… of the object; None where the"
         " source has no revisions"
     )
-    process: Literal["llada", "dream", "uniform", "recorded"] = Field(
-        description="what noised the text; recorded: a token file held the noised sequences"
+    process: Literal["llada", "dream", "uniform", "recorded", "generation", "decoding"] = Field(
+        description="what noised the text; recorded: a token file held the noised sequences; generation,"
+        " decoding: nothing did, the model wrote them by denoising or from left to right"
     )
     replaces: bool = Field(
         description="whether corrupted positions hold other tokens instead of the mask token"
@@ -56,6 +57,14 @@ class CalibrationFacts(_Part):
     )
     weights: list[float] = Field(
         description="at each timestep, what it counts for in statistics, mean over samples"
+    )
+    prompt_length: int | None = Field(
+        default=None, description="positions that were given, where the model wrote the others"
+    )
+    unwritten: list[float] | None = Field(
+        default=None,
+        description="at each timestep, the mean share of positions that did not exist yet; None where"
+        " all always did",
     )
 
 
@@ -97,7 +106,7 @@ class LayerSinks(_Part):
 class SinkFacts(_Part):
     """Attention-sink statistics on one trajectory; formulas in docs/methods.md."""
 
-    trajectory: Literal["forward-noise", "recorded"]
+    trajectory: Literal["forward-noise", "recorded", "generation", "decoding"]
     samples: int
     timesteps: list[int]
     positions: int
@@ -151,12 +160,24 @@ class Speed(_Part):
     note: str
 
 
+class TextSample(_Part):
+    """What dense and pruned make of the same beginning, which calibration did not see; without chance."""
+
+    prompt: str
+    truth: str = Field(description="how the text really went on")
+    dense: str
+    pruned: str
+
+
 class Quality(_Part):
     objective: Objective = Field(
         default="nelbo", description="what `nelbo` holds: a bound, or an exact likelihood"
     )
     nelbo: Nelbo | None
     agreement: Agreement | None
+    texts: list[TextSample] = Field(
+        default=[], description="empty where none were asked for, or the model has no tokenizer"
+    )
 
 
 class Resumed(_Part):

@@ -112,6 +112,8 @@ def about_model(report: AnyReport) -> str:
         "it never writes over noise, and its text was noised only so that the same statistics can be"
         " taken of both kinds"
     )
-    if not corrupts(report.calibration):
+    if report.calibration.process == "decoding":
+        noised = "it was watched at that, on beginnings that grow; what it had not written yet counts nowhere"
+    elif not corrupts(report.calibration):
         noised = "its text was not noised"
     return f"This model writes from left to right: {noised}."

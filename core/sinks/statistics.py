@@ -25,9 +25,11 @@ class SinkDynamics:
     """(samples, timesteps), in positions; NaN at a timestep without a sink."""
 
     @classmethod
-    def of(cls, mass: Tensor, threshold_std: float) -> "SinkDynamics":
+    def of(
+        cls, mass: Tensor, threshold_std: float, present: Tensor | None = None
+    ) -> "SinkDynamics":
         mass = mass.double()
-        sinks = sink_set(mass, threshold_std)
+        sinks = sink_set(mass, threshold_std, present)
         return cls(mass, sinks, sink_centroid(mass, sinks))
 
     @property

@@ -68,6 +68,14 @@ SequenceLength = Annotated[
     int | None, typer.Option("--sequence-length", help="Tokens in each [default: 1024]")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the calibration noise [default: 0]")]
+Trajectory = Annotated[
+    str | None,
+    typer.Option(
+        "--trajectory",
+        help="What to watch: forward-noise, or generation or decoding, the model's own writing"
+        " [default: forward-noise]",
+    ),
+]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:N or auto [default: auto]")
 ]

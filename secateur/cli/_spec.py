@@ -20,6 +20,7 @@ class Typed:
     samples: int | None = None
     sequence_length: int | None = None
     seed: int | None = None
+    trajectory: str | None = None
 
 
 def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
         "samples": typed.samples,
         "sequence_length": typed.sequence_length,
         "seed": typed.seed,
+        "trajectory": typed.trajectory,
     }
     data = {
         "model": {"source": as_source(typed.model)},

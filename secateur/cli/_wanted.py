@@ -19,6 +19,7 @@ _OPTIONS: Final[dict[str, Any]] = {
     "samples": o.Samples,
     "sequence_length": o.SequenceLength,
     "seed": o.Seed,
+    "trajectory": o.Trajectory,
     "spec": o.SpecFile,
 }
 

@@ -20,6 +20,7 @@ def analyze(
     samples: o.Samples = None,
     sequence_length: o.SequenceLength = None,
     seed: o.Seed = None,
+    trajectory: o.Trajectory = None,
     spec: o.SpecFile = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to make, with the whole report.")
@@ -51,6 +52,7 @@ def analyze(
         samples=samples,
         sequence_length=sequence_length,
         seed=seed,
+        trajectory=trajectory,
     )
     parsed = parse_analysis(spec_data(typed, spec))
     if out is not None:
