@@ -30,6 +30,8 @@ class Trajectories:
     """(samples, timesteps) float32: λ, what the timestep counts for in statistics."""
     timesteps: tuple[int, ...]
     """The t of each noised version, 0 for the clean sequence itself."""
+    present: Tensor | None = None
+    """(samples, timesteps, positions) bool: positions that exist yet; None where all do."""
 
     @classmethod
     def recorded(

@@ -20,6 +20,8 @@ class Typed:
     samples: int | None = None
     sequence_length: int | None = None
     seed: int | None = None
+    per_head: bool | None = None
+    dump_mass: bool | None = None
 
 
 def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
@@ -45,12 +47,14 @@ def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
         "sequence_length": typed.sequence_length,
         "seed": typed.seed,
     }
+    sinks = {"per_head": typed.per_head, "dump": typed.dump_mass}
     data = {
         "model": {"source": as_source(typed.model)},
         "method": typed.method,
         "sparsity": typed.sparsity,
         "pattern": typed.pattern,
         "calibration": {k: v for k, v in calibration.items() if v is not None} or None,
+        "sinks": {k: v for k, v in sinks.items() if v is not None} or None,
     }
     return {name: value for name, value in data.items() if value is not None}
 

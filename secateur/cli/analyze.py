@@ -32,6 +32,17 @@ def analyze(
             help="Token file to make, with the sequences that were watched.",
         ),
     ] = None,
+    per_head: Annotated[
+        bool, typer.Option("--per-head", help="Also tell every head's statistics, in report.json.")
+    ] = False,
+    dump_mass: Annotated[
+        bool,
+        typer.Option(
+            "--dump-mass",
+            help="Also write report/sinks-full.safetensors: every sample's mass and value norms, by"
+            " block, and by head with --per-head. Needs --out.",
+        ),
+    ] = False,
     device: o.Device = None,
     threads: o.Threads = None,
     memory_budget: o.MemoryBudget = None,
@@ -51,6 +62,8 @@ def analyze(
         samples=samples,
         sequence_length=sequence_length,
         seed=seed,
+        per_head=per_head or None,
+        dump_mass=dump_mass or None,
     )
     parsed = parse_analysis(spec_data(typed, spec))
     if out is not None:
