@@ -152,9 +152,7 @@ def _arrays(run: Analysed) -> SinkArrays:
     seen, trajectories = run.seen, run.loaded.prepared.trajectories
     kept, present = len(seen.kept), trajectories.present
     every = [
-        SinkDynamics.of(
-            mass, run.spec.sinks.threshold_std, None if present is None else present[n]
-        )
+        SinkDynamics.of(mass, run.spec.sinks.threshold_std, None if present is None else present[n])
         for n, mass in enumerate(seen.mass[: max(kept, PATHS)])
     ]
     return SinkArrays.make(

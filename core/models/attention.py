@@ -81,9 +81,7 @@ def attend(
         block = cast("int", module.layer_idx)
         heads = None if watch.heads is None else _no_mass(query)
         present = watch.present
-        mass = attention_mass(
-            query, key, span, scale, log_sum_exp, by_head=heads, present=present
-        )
+        mass = attention_mass(query, key, span, scale, log_sum_exp, by_head=heads, present=present)
         watch.mass(block, mass)
         if watch.heads is not None and heads is not None:
             watch.heads(block, heads)

@@ -66,7 +66,8 @@ class Watched:
         """From the attention mass (samples, timesteps, positions) of the dense model.
 
         Clean sequences discount a position by its mean over the timesteps at which it is present,
-        weighted like them; one that never is counts for nothing. A timestep's weight λ multiplies norms, and sums of squares, as Hessians are, by its root.
+        weighted like them; one that never is counts for nothing. A timestep's weight λ multiplies
+        norms, and sums of squares, as Hessians are, by its root.
         """
         assert recipe.sinks is not None
         present, timesteps = trajectories.present, trajectories.weights[..., None]
@@ -74,7 +75,7 @@ class Watched:
         if recipe.inputs == "clean":
             every = timesteps if present is None else timesteps * present
             mean = (timesteps * kept).sum(1) / every.sum(1)
-            return cls(trajectories.clean, mean.nan_to_num(0.0))
+            return cls(trajectories.clean, mean if present is None else mean.nan_to_num(0.0))
         weight = timesteps if recipe.score == "wanda" else timesteps.sqrt()
         return cls(trajectories.noised.flatten(0, 1), (weight * kept).flatten(0, 1))
 
@@ -180,7 +181,7 @@ def observe(
     discounts transient sinks, `group` must be whole samples, since persistence needs all timesteps.
     `full` gets all that is seen, of `full_shapes`.
     """
-    samples, timesteps, _ = trajectories.noised.shape
+    samples, timesteps, positions = trajectories.noised.shape
     sequences = trajectories.noised.flatten(0, 1)
     weights, present = trajectories.weights.flatten(), _flat(trajectories.present)
     seen = SinkWatch(trajectories, sinks, decoder.dimensions, decoder.device, full)
@@ -202,8 +203,8 @@ def observe(
         passage.passed(done, len(sequences), seen, collector)
         watch(done, len(sequences))
     return Observation(
-        mass=seen.mass.unflatten(0, (samples, timesteps)),
-        kept=seen.kept.unflatten(0, (-1, timesteps)),
+        mass=seen.mass.view(samples, timesteps, positions),
+        kept=seen.kept.view(-1, timesteps, len(decoder.blocks), positions),
         totals=seen.totals,
         statistics={} if collector is None else collector.statistics(),
     )

@@ -80,7 +80,8 @@ def means_of(moments: Moments) -> list[dict[str, Mean]]:
     """Of moments (…, statistics), each statistic's mean and standard error by its name."""
     width = len(STATISTICS)
     means, errors = (
-        values.reshape(-1, width).tolist() for values in (moments.means(), moments.standard_errors())
+        values.reshape(-1, width).tolist()
+        for values in (moments.means(), moments.standard_errors())
     )
     return [
         {

@@ -50,7 +50,7 @@ class FullFile:
         dtype, _ = self._shapes[name]
         assert values.dtype == dtype
         self._seek(name, begin)
-        self._file.write(memoryview(values.contiguous().cpu().numpy()).cast("B"))
+        self._file.write(values.contiguous().cpu().numpy().tobytes())
 
     def read(self, name: str, begin: int, count: int) -> Tensor:
         """`count` elements from the flat index `begin` on."""

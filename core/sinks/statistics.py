@@ -125,9 +125,7 @@ class SinkDynamics:
     def timesteps_without_sink(self) -> int:
         return int((~self.sinks.any(-1)).sum())
 
-    def all_statistics(
-        self, masked: Tensor, norms: Tensor, stable_persistence: float
-    ) -> Tensor:
+    def all_statistics(self, masked: Tensor, norms: Tensor, stable_persistence: float) -> Tensor:
         """(…, len(STATISTICS)): every statistic, in that order."""
         stable = self.stable_share(stable_persistence)
         found = {

@@ -138,9 +138,7 @@ class SinkTotals:
         return SinkTotals(samples, blocks, heads, tensor("persistence"), without_sink)
 
 
-def _by_head(
-    sample: Received, statistics: Callable[[Tensor, Tensor], Moments]
-) -> Moments | None:
+def _by_head(sample: Received, statistics: Callable[[Tensor, Tensor], Moments]) -> Moments | None:
     """Block by block, so that what is taken in float64 is never more than one block's. Query heads
     that share a key-value head share the length of its values."""
     if sample.head_mass is None or sample.head_value_norm is None:

@@ -115,13 +115,10 @@ class SinkWatch:
         return 4 * (self.mass.shape[1] + prod(self.kept.shape[1:]) + written)
 
 
-
 def row_shapes(dimensions: Dimensions, positions: int, sinks: Sinks) -> dict[str, tuple[int, ...]]:
     """Of one sequence of a `Received`, but for its total."""
     blocks = dimensions.blocks
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(
-        ("mass", "value_norm"), (blocks, positions)
-    )
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("mass", "value_norm"), (blocks, positions))
     if sinks.per_head:
         shapes["head_mass"] = (blocks, dimensions.heads, positions)
         shapes["head_value_norm"] = (blocks, dimensions.kv_heads, positions)

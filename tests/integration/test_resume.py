@@ -103,7 +103,9 @@ def test_the_full_resolution_goes_on_too(
     """Its rows are in the points, each of which holds no more than so many bytes of them."""
     monkeypatch.setattr("core.resume.PASS_BYTES", 1)
     asked: dict[str, Any] = {"sinks": {"dump": True, "per_head": True}, "method": "magnitude"}
-    spec = make_spec(model, evaluation={"nelbo": False, "agreement": False, "speed": False}, **asked)
+    spec = make_spec(
+        model, evaluation={"nelbo": False, "agreement": False, "speed": False}, **asked
+    )
     whole = run(spec, tmp_path / "whole", first := FolderPoints(tmp_path / "points"))
     watched = first.kept.count("watched")
     assert watched > 1

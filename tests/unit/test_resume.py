@@ -88,7 +88,7 @@ class Run:
     recipe: Recipe
     pattern: Pattern = HALF
     hold: bool = True
-    sinks: Sinks = Sinks()
+    per_head: bool = False
 
     def __call__(self, points: FolderPoints) -> Left:
         decoder = load(Checkpoint(take_in(self.model)), torch.device("cpu"))
@@ -118,7 +118,7 @@ class Run:
     ) -> tuple[Observation, dict[str, Statistic], Watched | None]:
         recipe = self.recipe
         seen = observe(
-            decoder, self.trajectories, self.sinks,
+            decoder, self.trajectories, Sinks(per_head=self.per_head),
             held_for=recipe if self.hold and recipe.norms_with_mass else None,
             group=GROUP, watch=ignore, passage=KeptPassage(journal, "watched", decoder.device),
         )  # fmt: skip
@@ -205,8 +205,7 @@ def test_statistics_by_head_go_on_too(
     dense: Path, trajectories: Trajectories, tmp_path: Path
 ) -> None:
     """Also where a group cuts a sample's timesteps."""
-    sinks = Sinks(per_head=True)
-    run = Run(dense, of_three_timesteps(trajectories), METHODS["magnitude"], sinks=sinks)
+    run = Run(dense, of_three_timesteps(trajectories), METHODS["magnitude"], per_head=True)
     assert assert_resumes_everywhere(run, tmp_path).count("watched") == 3
 
 

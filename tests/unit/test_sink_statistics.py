@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -194,6 +194,7 @@ def test_values_at_sinks_are_held_against_those_of_the_same_timestep() -> None:
     assert told(fixed, unborn)["value_norm_ratio"] == 0.25
 
 
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 999),
     steps=st.integers(1, 5),
@@ -209,9 +210,9 @@ def test_all_statistics_are_those_of_plain_loops(
     grown = np.arange(positions) < first + np.arange(steps)[:, None]
     for present in (None, grown):
         there = None if present is None else torch.from_numpy(present)
-        dynamics = SinkDynamics.of(torch.from_numpy(mass), 1.0, there)
+        dynamics = SinkDynamics.of(torch.from_numpy(mass), 0.9, there)
         ours = dynamics.all_statistics(torch.from_numpy(masked), torch.from_numpy(norms), 0.8)
         for n in range(3):
-            theirs = sink_oracle.statistics(mass[n], norms[n], masked, present, kappa=1.0)
+            theirs = sink_oracle.statistics(mass[n], norms[n], masked, present, kappa=0.9)
             expected = [theirs[name] for name in STATISTICS]
             np.testing.assert_allclose(ours[n].numpy(), expected, rtol=1e-9, atol=1e-12)

@@ -72,7 +72,7 @@ class Eager:
             mass.append(output[1].double().sum(2))
 
         def see_value(_module: object, _arguments: object, output: Tensor) -> None:
-            heads = output.double().unflatten(-1, (-1, self.model.config.head_dim))
+            heads = output.double().view(*output.shape[:2], -1, self.model.config.head_dim)
             norms.append(heads.square().sum(-1).sqrt().mT)
 
         layers = self.model.model.layers
@@ -94,9 +94,7 @@ def test_every_head_is_that_of_eager_attention(tmp_path: Path, kind: str, positi
     text, shape = some_trajectories(decoder, positions), decoder.dimensions
     assert kind.startswith("kjv") or shape.heads > shape.kv_heads == KV_HEADS
     with full_file(tmp_path / "full", full_shapes(text, shape, HEADS)) as full:
-        seen = observe(
-            decoder, text, HEADS, held_for=None, group=3, watch=ignore, full=full
-        )
+        seen = observe(decoder, text, HEADS, held_for=None, group=3, watch=ignore, full=full)
     mass, norms = Eager(folder)(text.noised.flatten(0, 1))
     found = load_file(tmp_path / "full")
     for name, ours, theirs in (
@@ -134,8 +132,10 @@ def assert_told(told: dict[str, Any], text: Trajectories, mass: Tensor, norms: T
     for name in set(STATISTICS) & told.keys():
         mean, error = summarise(torch.tensor([one[name] for one in each], dtype=torch.float64))
         where = (name, told.get("layer"), told.get("head"))
-        assert told[name]["mean"] == pytest.approx(mean, rel=1e-5, abs=1e-5), where
-        assert told[name]["stderr"] == pytest.approx(error, rel=1e-4, abs=1e-5), where
+        for found, expected in ((told[name]["mean"], mean), (told[name]["stderr"], error)):
+            # Of no sample that defines it, or of one alone, there is none.
+            near = None if expected is None else pytest.approx(expected, rel=1e-5, abs=1e-5)
+            assert found == near, where
 
 
 def test_asking_for_heads_changes_nothing_else(tmp_path: Path) -> None:
