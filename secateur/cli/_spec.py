@@ -1,6 +1,7 @@
 """A job spec from what was typed."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,20 @@ class Typed:
     samples: int | None = None
     sequence_length: int | None = None
     seed: int | None = None
-    per_head: bool | None = None
-    dump_mass: bool | None = None
 
 
-def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
-    """The spec as JSON would have it; checked later, where it is used.
+def spec_data(
+    typed: Typed, file: Path | None, sinks: Mapping[str, bool] | None = None
+) -> dict[str, Any]:
+    """The spec as JSON would have it; checked later, where it is used. `sinks` is what was typed of
+    that section.
 
     Raises:
         BadRequest: neither a model nor a file, or both.
         InvalidSpec: the file is not a JSON object.
     """
     given = [name for name in Typed.__dataclass_fields__ if getattr(typed, name) is not None]
+    given += [f"sinks.{name}" for name in sinks or {}]
     if file is not None:
         if given:
             raise BadRequest(
@@ -47,14 +50,13 @@ def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
         "sequence_length": typed.sequence_length,
         "seed": typed.seed,
     }
-    sinks = {"per_head": typed.per_head, "dump": typed.dump_mass}
     data = {
         "model": {"source": as_source(typed.model)},
         "method": typed.method,
         "sparsity": typed.sparsity,
         "pattern": typed.pattern,
         "calibration": {k: v for k, v in calibration.items() if v is not None} or None,
-        "sinks": {k: v for k, v in sinks.items() if v is not None} or None,
+        "sinks": sinks or None,
     }
     return {name: value for name, value in data.items() if value is not None}
 

@@ -62,10 +62,10 @@ def analyze(
         samples=samples,
         sequence_length=sequence_length,
         seed=seed,
-        per_head=per_head or None,
-        dump_mass=dump_mass or None,
     )
-    parsed = parse_analysis(spec_data(typed, spec))
+    asked = {"per_head": per_head, "dump": dump_mass}
+    sinks = {name: True for name, flag in asked.items() if flag}
+    parsed = parse_analysis(spec_data(typed, spec, sinks))
     if out is not None:
         _local.check_output(out, force=force)
     engine = _local.engine()

@@ -294,6 +294,8 @@ def test_the_commands_refusals(
     spec.write_text(json.dumps(asked(tiny_model)))
     assert Ran(capsys, "--spec", str(spec), "--json").status == 0
     assert Ran(capsys, "--spec", str(spec), "--seed", "1").status == 2
+    refused = Ran(capsys, "--spec", str(spec), "--per-head")
+    assert (refused.status, "sinks.per_head" in refused.err) == (2, True)
     assert Ran(capsys).status == 2
     assert Ran(capsys, str(tmp_path / "none")).status == 3
     assert Ran(capsys, *arguments(tiny_model), "--memory-budget", "1kB").status == 4
