@@ -15,7 +15,7 @@ from core.calibration.noise import Trajectories
 from core.models.decoder import Decoder
 from core.spec import JobSpec
 
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 """Of the points, and of the arithmetic between them: whoever changes either counts it up."""
 
 SOFTWARE: Final = ("secateur", "torch", "transformers", "numpy")
@@ -70,10 +70,15 @@ def _processor() -> str:
 def _sequences(trajectories: Trajectories) -> str:
     """Of every number that calibration is made of: text, tokenizer and noise are all in it."""
     total = hashlib.sha256()
-    parts: tuple[Tensor, ...] = (trajectories.clean, trajectories.noised, trajectories.weights)
-    if trajectories.present is not None:
-        parts = (*parts, trajectories.present)
+    parts: tuple[Tensor | None, ...] = (
+        trajectories.clean,
+        trajectories.noised,
+        trajectories.weights,
+        trajectories.present,
+    )
     for part in parts:
+        if part is None:
+            continue
         total.update(f"{part.dtype} {list(part.shape)}\n".encode())
         total.update(part.contiguous().numpy().tobytes())
     return total.hexdigest()

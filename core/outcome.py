@@ -6,6 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.analysis_spec import AnalysisSpec
 from core.evaluate import Judged
 from core.pruning.observe import Observation
@@ -22,6 +24,8 @@ from core.report.schema import (
     Resumed,
 )
 from core.report.sinks_file import SinkArrays
+from core.sinks.kept import PATHS
+from core.sinks.statistics import SinkDynamics
 from core.spec import JobSpec
 from core.stages import Loaded, Removed
 from core.store import manifest
@@ -61,7 +65,7 @@ def write_folder(outcome: Outcome, folder: Path) -> None:
 
 def write_report(report: AnyReport, arrays: SinkArrays, folder: Path) -> None:
     """Write report/ and, last, the manifest of everything in `folder`."""
-    (folder / "report").mkdir()
+    (folder / "report").mkdir(exist_ok=True)
     sinks_file.write(folder / "report" / "sinks.safetensors", arrays)
     build.write(report, arrays, folder / "report")
     manifest.write(
@@ -116,13 +120,12 @@ def _shared_parts(run: Analysed) -> tuple[dict[str, Any], SinkArrays]:
     """What both kinds of report have."""
     spec, plan, prepared = run.spec, run.plan, run.loaded.prepared
     trajectories = prepared.trajectories
-    sinks, dynamics = facts.sink_facts(
-        run.seen.mass,
-        trajectories.masked,
+    sinks = facts.sink_facts(
+        run.seen.totals,
         trajectories.timesteps,
+        trajectories.clean.shape[1],
         spec.sinks,
         trajectory="recorded" if prepared.recorded else spec.calibration.trajectory,
-        present=trajectories.present,
     )
     parts = {
         "job": spec.model_dump(mode="json"),
@@ -143,15 +146,26 @@ def _shared_parts(run: Analysed) -> tuple[dict[str, Any], SinkArrays]:
         "sinks": sinks,
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
     }
-    arrays = SinkArrays.make(
-        mass=run.seen.mass.numpy(),
-        masked=trajectories.masked.numpy(),
+    return parts, _arrays(run)
+
+
+def _arrays(run: Analysed) -> SinkArrays:
+    """What the plots are drawn from: of the samples whose mass was kept, and the centroids of some
+    more."""
+    seen, trajectories = run.seen, run.loaded.prepared.trajectories
+    kept, present = len(seen.kept), trajectories.present
+    every = [
+        SinkDynamics.of(mass, run.spec.sinks.threshold_std, None if present is None else present[n])
+        for n, mass in enumerate(seen.mass[: max(kept, PATHS)])
+    ]
+    return SinkArrays.make(
+        mass=seen.kept.numpy(),
+        masked=trajectories.masked[:kept].numpy(),
         timesteps=trajectories.timesteps,
-        centroid=dynamics.centroid.numpy(),
-        sink=dynamics.sinks.numpy(),
-        persistence=dynamics.persistence.numpy(),
+        centroid=np.stack([each.centroid.numpy() for each in every]),
+        sink=np.stack([each.sinks.numpy() for each in every[:kept]]),
+        persistence=np.stack([each.persistence.numpy() for each in every[:kept]]),
     )
-    return parts, arrays
 
 
 def _actual(run: Analysed) -> Cost:

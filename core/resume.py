@@ -23,6 +23,7 @@ from core.pruning.plan import Plan
 from core.pruning.targets import Targets
 from core.recipes import Recipe
 from core.report.schema import Resumed
+from core.sinks.watch import SinkWatch
 from core.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 PASS_SECONDS: Final = 60.0
 """Between two points of one pass: what is lost is less than a minute, and sums of a large model,
 which each point has, are some megabytes."""
+
+PASS_BYTES: Final = 256 << 20
+"""Of single sequences, after which a point comes sooner: it is in memory while it is written. Without
+the full resolution of the sinks, which few ask for, it takes longer than a minute to come so far."""
+
+SINKS: Final = "sinks."
+"""Before the names of what belongs to sinks: all others are of inputs."""
 
 _PATTERNS: Final = {kind.__name__: kind for kind in (Share, Exactly, KeepPerGroup)}
 
@@ -138,8 +146,8 @@ def _pattern(kind: str, values: dict[str, Any]) -> Pattern:
 class KeptPassage:
     """A pass over sequences, with a point now and then and one at its end.
 
-    Each point has the rows of attention mass that are new, and the sums up to there: sums go on from
-    the very numbers at which they stood, in the order in which they would have been added anyway.
+    Each point has what is new of single sequences, and the sums up to there: sums go on from the very
+    numbers at which they stood, in the order in which they would have been added anyway.
     """
 
     def __init__(
@@ -152,31 +160,42 @@ class KeptPassage:
         self._journal, self._kind, self._device, self._clock = journal, kind, device, clock
         self._kept, self._due = 0, 0.0
 
-    def begin(self, mass: Tensor | None, collector: Collector | None) -> int:
+    def begin(self, sinks: SinkWatch | None, collector: Collector | None) -> int:
         while point := self._journal.take(self._kind):
-            details = point.facts.details
+            done, details = point.facts.details["done"], point.facts.details
             with point.tensors() as tensor:
-                if mass is not None:
-                    mass[self._kept : details["done"]] = tensor("mass")
-                if collector is not None and not self._journal.ahead(self._kind):
-                    collector.sequences = details["done"]
-                    for source, tokens in details["tokens"].items():
-                        collector.put_back(source, tensor(source).to(self._device), tokens)
-            self._kept = details["done"]
+                if sinks is not None:
+                    sinks.put_rows(self._kept, done, _of_sinks(tensor))
+                if not self._journal.ahead(self._kind):
+                    if sinks is not None:
+                        sinks.put_sums(done, _of_sinks(tensor))
+                    if collector is not None:
+                        collector.sequences = done
+                        for source, tokens in details["tokens"].items():
+                            collector.put_back(source, tensor(source).to(self._device), tokens)
+            self._kept = done
         self._due = self._clock() + PASS_SECONDS
         return self._kept
 
-    def passed(self, done: int, of: int, mass: Tensor | None, collector: Collector | None) -> None:
-        if done < of and self._clock() < self._due:
+    def passed(
+        self, done: int, of: int, sinks: SinkWatch | None, collector: Collector | None
+    ) -> None:
+        new = 0 if sinks is None else (done - self._kept) * sinks.row_bytes()
+        if done < of and new < PASS_BYTES and self._clock() < self._due:
             return
         sums = {} if collector is None else collector.statistics()
         tensors = {source: statistic.total.cpu() for source, statistic in sums.items()}
-        if mass is not None:
-            tensors["mass"] = mass[self._kept : done]
+        if sinks is not None:
+            found = sinks.rows(self._kept, done) | sinks.sums()
+            tensors |= {f"{SINKS}{name}": values for name, values in found.items()}
         tokens = {source: statistic.tokens for source, statistic in sums.items()}
         then = f"sequence {done + 1} of {of}" if done < of else "the pruning"
         self._journal.keep(self._kind, then, {"done": done, "tokens": tokens}, tensors)
         self._kept, self._due = done, self._clock() + PASS_SECONDS
+
+
+def _of_sinks(tensor: Callable[[str], Tensor]) -> Callable[[str], Tensor]:
+    return lambda name: tensor(f"{SINKS}{name}")
 
 
 class FinishedBlocks:

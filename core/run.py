@@ -85,6 +85,11 @@ def analyse(
     """
     if trajectory is not None:
         _check_trajectory(trajectory, replace=options.replace)
+    if spec.sinks.dump and out is None:
+        raise BadRequest(
+            "sinks.dump writes into the report, and there is to be none.",
+            remedy="Name a folder for it with --out.",
+        )
     phases = Phases(report)
     place = nullcontext() if out is None else _new_folder(out, replace=options.replace)
     with (
@@ -92,7 +97,7 @@ def analyse(
         place as partial,
         _scratch(partial and partial.parent) as scratch,
     ):
-        analysed = _look(spec, scratch, options, phases)
+        analysed = _look(spec, scratch, options, phases, partial and partial / "report")
         with phases.phase("publishing", 0.05, "writing the report"):
             found, arrays = analysis_report(analysed)
             if partial is not None:
@@ -124,8 +129,11 @@ def _save_trajectory(path: Path, loaded: Loaded) -> None:
         written.replace(path)
 
 
-def _look(spec: AnalysisSpec, scratch: Path, options: RunOptions, phases: Phases) -> Analysed:
-    """The first phases of `execute`, with a recipe that reads no inputs."""
+def _look(
+    spec: AnalysisSpec, scratch: Path, options: RunOptions, phases: Phases, folder: Path | None
+) -> Analysed:
+    """The first phases of `execute`, with a recipe that reads no inputs; what is too large to be held
+    goes into the report's `folder`."""
     recipe, device = METHODS["magnitude"], machine.device(options.device)
     machine.set_threads(options.threads)
     with phases.phase("fetching", 0.05, "reading model and text"):
@@ -139,14 +147,14 @@ def _look(spec: AnalysisSpec, scratch: Path, options: RunOptions, phases: Phases
             to_prune=False,
             watch=phases.received,
         )
-    plan = plan_run(loaded, recipe, options.memory_budget)
+    plan = plan_run(loaded, recipe, options.memory_budget, per_head=spec.sinks.per_head)
     writes = 0.6 if loaded.prepared.writing else 0.0
     if writes:
         with phases.phase("analysing", writes, WRITING):
             written = write_trajectory(loaded, spec.calibration, plan, phases)
             loaded = watched_on(loaded, written)
     with phases.phase("analysing", 0.9 - writes, WATCHING):
-        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases)
+        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases, report=folder)
     return Analysed(
         spec=spec,
         loaded=loaded,
@@ -232,7 +240,8 @@ def _carry_out(
         targets = kept_targets(journal, lambda: share_out(loaded, spec, plan, phases))
     with phases.phase("analysing", 0.45 - writes, WATCHING):
         passage = KeptPassage(journal, "watched", device)
-        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases, passage)
+        folder = partial / "report"
+        seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases, passage, report=folder)
     with phases.phase("pruning", 0.1, "measuring inputs"):
         passage = KeptPassage(journal, "measured", device)
         statistics = measure(loaded, spec, recipe, plan, seen, phases, passage)
@@ -294,6 +303,7 @@ def _plan(loaded: Loaded, spec: JobSpec, budget: int) -> Plan:
         loaded,
         spec.resolved_recipe,
         budget,
+        per_head=spec.sinks.per_head,
         evaluation_sequences=evaluate.sequences(spec.evaluation, loaded.prepared, family),
         probe_sequences=probe_sequences(spec.recipe.allocation, samples),
         texts=evaluate.texts(spec.evaluation, loaded.prepared),

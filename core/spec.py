@@ -73,6 +73,11 @@ class Sinks(Strict):
     threshold_std: Annotated[float, Field(ge=0, le=100)] = 2.0
     sharpness: Annotated[float, Field(gt=0, le=1e6)] = 5.0
     stable_persistence: Annotated[float, Field(gt=0, le=1)] = 0.8
+    per_head: bool = False
+    """Whether every head's statistics are reported beside every block's."""
+    dump: bool = False
+    """Whether `report/sinks-full.safetensors` is written: attention mass and value norms of every
+    sample, by block and, with `per_head`, by head."""
 
 
 class Evaluation(Strict):

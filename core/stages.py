@@ -1,6 +1,7 @@
 """The stages that runs are made of: load, plan, watch, prune. Nothing here writes a report."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +18,7 @@ from core.crew import Watch
 from core.errors import InvalidSpec
 from core.evaluation import speed
 from core.evaluation.prompts import texts_of
+from core.filling import check_room
 from core.hub_sources import HubSource
 from core.models.checkpoint import Checkpoint, CheckpointWriter
 from core.models.decoder import Decoder, load
@@ -39,6 +41,8 @@ from core.pruning.statistics import Statistic, statistic_of
 from core.pruning.targets import Targets, make_targets
 from core.pruning.workload import widest_inputs
 from core.recipes import Recipe
+from core.sinks.full_file import FULL_NAME, full_bytes, full_file
+from core.sinks.watch import full_shapes
 from core.sources import Allowed, ModelSource, Roots, model_source, text_source
 from core.spec import JobSpec, ModelRef, Sinks
 from core.texts import Downloads, opened
@@ -159,6 +163,7 @@ def plan_run(
     recipe: Recipe,
     budget: int | None,
     *,
+    per_head: bool = False,
     evaluation_sequences: int = 0,
     probe_sequences: int = 0,
     texts: int = 0,
@@ -183,6 +188,7 @@ def plan_run(
             *texts_of(decoder.family, prepared.evaluation.shape[1], texts),
         ),
         remembers=writing is not None and writing.sampler == "decoding",
+        per_head=per_head,
     )
     plan = make_plan(
         work,
@@ -224,17 +230,31 @@ def watch_sinks(
     plan: Plan,
     phases: Phases,
     passage: Passage = FROM_THE_START,
+    *,
+    report: Path | None = None,
 ) -> Observation:
-    """Attention mass on every timestep; with it the recipe's statistics, where the plan holds inputs."""
-    return observe(
-        loaded.decoder,
-        loaded.prepared.trajectories,
-        sinks,
-        held_for=recipe if plan.hold_inputs else None,
-        group=plan.group,
-        watch=phases.step,
-        passage=passage,
-    )
+    """Attention on every timestep; with it the recipe's statistics, where the plan holds inputs.
+
+    `report` is the folder that the full resolution is written into, where `sinks` asks for it.
+    """
+    decoder, trajectories = loaded.decoder, loaded.prepared.trajectories
+    with ExitStack() as files:
+        full = None
+        if sinks.dump and report is not None:
+            report.mkdir(exist_ok=True)
+            shapes = full_shapes(trajectories, decoder.dimensions, sinks)
+            check_room(report, full_bytes(shapes))
+            full = files.enter_context(full_file(report / FULL_NAME, shapes))
+        return observe(
+            decoder,
+            trajectories,
+            sinks,
+            held_for=recipe if plan.hold_inputs else None,
+            group=plan.group,
+            watch=phases.step,
+            passage=passage,
+            full=full,
+        )
 
 
 def measure(
@@ -251,7 +271,7 @@ def measure(
         return {}, None
     if seen.statistics:
         return seen.statistics, None
-    watched = Watched.of(recipe, loaded.prepared.trajectories, seen.mass.sum(2), spec.sinks)
+    watched = Watched.of(recipe, loaded.prepared.trajectories, seen.mass, spec.sinks)
     if not recipe.all_blocks_at_once:
         return {}, watched
     kind = statistic_of(recipe)

@@ -15,7 +15,8 @@ from core.models.headers import Header
 from core.pruning import allocation
 from core.pruning.plan import PROCESS_BYTES, Plan, Workload, least_plan, make_plan
 from core.pruning.workload import block_sizes, check_fit, probe_sequences, widest_inputs
-from core.spec import JobSpec
+from core.sinks.kept import PATHS, kept_samples
+from core.spec import JobSpec, Sinks
 
 REPORT_BYTES: Final = 1_000_000
 """Of page, plots, tables and model card, as measured on the examples."""
@@ -78,7 +79,7 @@ def estimate_of(
             positions=work.positions,
             evaluated=work.evaluation_sequences,
         ),
-        output_bytes=facts.copied_bytes + sink_bytes(facts, sequences) + REPORT_BYTES,
+        output_bytes=facts.copied_bytes + sink_bytes(facts, sequences, spec.sinks) + REPORT_BYTES,
         seconds=None if flops_per_second is None else plan.flops / flops_per_second,
         warnings=[*sequences.warnings, *_warnings(spec, machine, fits=fits)],
     )
@@ -104,13 +105,20 @@ def workload(spec: JobSpec, facts: ModelFacts, sequences: Sequences) -> Workload
             *texts_of(facts.family, sequences.positions, texts),
         ),
         remembers=any(each.sampler == "decoding" for each in sequences.writing),
+        per_head=spec.sinks.per_head,
     )
 
 
-def sink_bytes(facts: ModelFacts, sequences: Sequences) -> int:
-    """Of `sinks.safetensors`: mass in two bytes, two flags a position, and little beside."""
-    n, t, s = sequences.samples, sequences.timesteps, sequences.positions
-    return n * t * s * (2 * facts.dimensions.blocks + 2) + 4 * n * (s + t)
+def sink_bytes(facts: ModelFacts, sequences: Sequences, sinks: Sinks) -> int:
+    """Of `sinks.safetensors`: of the samples that are kept, mass in two bytes, two flags a position, and
+    little beside. And of the full resolution, where it is asked for."""
+    n, t, s, d = sequences.samples, sequences.timesteps, sequences.positions, facts.dimensions
+    kept = kept_samples(n, t, d.blocks, s)
+    found = kept * t * s * (2 * d.blocks + 2) + 4 * (kept * s + min(n, max(kept, PATHS)) * t)
+    if sinks.dump:
+        heads = d.heads + d.kv_heads if sinks.per_head else 0
+        found += n * t * s * (4 * d.blocks * (2 + heads) + 1)
+    return found
 
 
 def _check(spec: JobSpec, facts: ModelFacts, tokens: Header | None) -> None:

@@ -1,12 +1,14 @@
 """The attention function every model here runs with: fused, and able to be watched.
 
 Registered with transformers under `NAME`. Without an observer it is scaled dot-product attention;
-with one it also hands over, per key position, the attention mass it received.
+with one it also hands over, per key position, the attention mass it received, and on request that
+of each head and how long its values are.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -23,20 +25,38 @@ at the end of each of their many short parallel loops, above all on a busy machi
 Observer = Callable[[int, Tensor], None]
 """Called with (block, mass), mass (batch, positions) float32, summed over heads and queries."""
 
-_observer: ContextVar[Observer | None] = ContextVar("attention_observer", default=None)
-_lengths: ContextVar[Tensor | None] = ContextVar("attention_lengths", default=None)
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is asked of attention, each called with a block and what was found there."""
+
+    mass: Observer
+    heads: Observer | None = None
+    """(batch, heads, positions) float32: each head's mass, summed over queries."""
+    values: Observer | None = None
+    """(batch, key-value heads, positions) float32: ‖v_j‖ over the head's dimensions."""
+    present: Tensor | None = None
+    """(batch, positions) bool: whose queries count; None where all do."""
+
+
+_watch: ContextVar[Watch | None] = ContextVar("attention_watch", default=None)
 
 
 @contextmanager
-def watching(observer: Observer, lengths: Tensor | None = None) -> Iterator[None]:
-    """Hand attention mass to `observer` in every forward pass inside the block; where `lengths` (batch,)
-    int64 says how many positions of a sequence exist yet, what the others attend to does not count."""
-    token, counted = _observer.set(observer), _lengths.set(lengths)
+def watching(
+    mass: Observer,
+    *,
+    heads: Observer | None = None,
+    values: Observer | None = None,
+    present: Tensor | None = None,
+) -> Iterator[None]:
+    """Hand attention mass to `mass`, and more to whom else is named, in every forward pass inside
+    the block."""
+    token = _watch.set(Watch(mass, heads, values, present))
     try:
         yield
     finally:
-        _lengths.reset(counted)
-        _observer.reset(token)
+        _watch.reset(token)
 
 
 def attend(
@@ -51,6 +71,7 @@ def attend(
     """Attention output (batch, positions, heads, head_dim) from query (batch, heads, positions,
     head_dim) and key, value with as many or fewer heads; position i sees j exactly if
     j // span ≤ i // span with the span in `module.span`, and all where that is None."""
+    own = value
     if (past := past_now()) is not None:
         key, value = past.extend(cast("int", module.layer_idx), key, value)
     groups = query.shape[1] // key.shape[1]
@@ -60,14 +81,31 @@ def attend(
     span = cast("int | None", module.span)
     if past is not None and query.shape[2] == 1:
         span = None  # the one new position sees everything that it goes on from
-    observer = _observer.get()
-    kernel = _plain if observer is None else _with_log_sum_exp
+    watch = _watch.get()
+    kernel = _plain if watch is None else _with_log_sum_exp
     output, log_sum_exp = by_span(kernel, query, key, value, span, scale)
-    if observer is not None:
+    if watch is not None:
         block = cast("int", module.layer_idx)
-        mass = attention_mass(query, key, span, scale, log_sum_exp, _lengths.get())
-        observer(block, mass)
+        heads = None if watch.heads is None else _no_mass(query)
+        present = watch.present
+        mass = attention_mass(query, key, span, scale, log_sum_exp, by_head=heads, present=present)
+        watch.mass(block, mass)
+        if watch.heads is not None and heads is not None:
+            watch.heads(block, heads)
+        if watch.values is not None:
+            watch.values(block, value_norm(own))
     return output.transpose(1, 2).contiguous(), None
+
+
+def value_norm(value: Tensor) -> Tensor:
+    """‖v_j‖₂, (batch, heads, positions, head_dim) → (batch, heads, positions) float32."""
+    norm: Tensor = torch.linalg.vector_norm(value, dim=-1, dtype=torch.float32)
+    return norm
+
+
+def _no_mass(query: Tensor) -> Tensor:
+    """(batch, heads, positions) zeros, for `attention_mass` to add to."""
+    return torch.zeros(query.shape[:3], dtype=torch.float32, device=query.device)
 
 
 Answer = tuple[Tensor, Tensor | None]
@@ -119,12 +157,16 @@ def attention_mass(
     span: int | None,
     scale: float,
     log_sum_exp: Tensor | None,
-    lengths: Tensor | None = None,
+    *,
+    by_head: Tensor | None = None,
+    present: Tensor | None = None,
 ) -> Tensor:
     """Σ_heads Σ_i A(i, j) as (batch, positions) float32, softmax in float32, without ever holding
     a positions × positions matrix: queries go through in tiles.  arXiv 2602.17664, §3.
 
-    Of each sequence only the first `lengths` (batch,) queries count, where that is given."""
+    Σ_i A(i, j) of each head is added to `by_head` (batch, heads, positions), which changes no bit of
+    what is returned. Where only some positions are `present` (batch, positions), i runs over these.
+    """
     batch, heads, positions, _ = query.shape
     mass = torch.zeros(batch, positions, dtype=torch.float32, device=query.device)
     rows = max(1, min(positions // 4, TILE_ELEMENTS // (heads * positions)))
@@ -141,10 +183,11 @@ def attention_mass(
                 shares = scores.softmax(dim=-1)
             else:
                 shares = scores.sub_(log_sum_exp[some, :, tile, None]).exp_()
-            if lengths is not None:
-                there = torch.arange(begin, begin + shares.shape[2], device=mass.device)
-                shares *= (there < lengths[some, None].to(mass.device))[:, None, :, None]
+            if present is not None:
+                shares = shares.mul_(present[some, None, tile, None])
             mass[some] += shares.sum(dim=(1, 2))
+            if by_head is not None:
+                by_head[some] += shares.sum(dim=2)
     return mass
 
 

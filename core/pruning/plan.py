@@ -6,8 +6,9 @@ from core.calibration.continuation import Written
 from core.errors import OutOfMemory
 from core.models.families import Dimensions
 from core.recipes import Recipe
+from core.sinks.kept import kept_samples
 
-FLOAT32, FLOAT64 = 4, 8
+FLOAT16, FLOAT32, FLOAT64 = 2, 4, 8
 GROUP_TOKENS = {"cpu": 4096, "cuda": 16384}
 """Tokens in one forward: enough to fill the device, few enough to stay near its caches."""
 
@@ -41,6 +42,8 @@ class Workload:
     """Sequences that a model writes: to be calibrated on, or to be read beside another's."""
     remembers: bool = False
     """Whether keys and values of whole sequences are kept while they are written."""
+    per_head: bool = False
+    """Whether attention is watched head by head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +156,10 @@ def _kept_bytes(work: Workload, recipe: Recipe) -> int:
     carried from block to block, one matrix's scores, and one block's Hessians with the factor of
     the widest."""
     d = work.dimensions
-    mass = work.samples * work.timesteps * d.blocks * work.positions * FLOAT32
+    mass = work.samples * work.timesteps * work.positions * FLOAT32
     hidden = _carried(work, recipe) * work.positions * d.width * work.element_bytes
-    # Statistics of the sinks are taken in float64, a few arrays at a time.
-    kept = 3 * mass + (hidden if recipe.block_by_block else 0)
+    # Discounts are computed from all of it at once, a few arrays at a time.
+    kept = 3 * mass + _sink_bytes(work) + (hidden if recipe.block_by_block else 0)
     # Scores of matrices that share an input, the copy that selection orders, and masks.
     kept += 3 * FLOAT32 * max((w * r for w, r in work.inputs), default=0)
     if recipe.score == "sparsegpt":
@@ -164,6 +167,23 @@ def _kept_bytes(work: Workload, recipe: Recipe) -> int:
         solving = max((3 * w**2 * FLOAT64 + 4 * w * r * FLOAT32 for w, r in work.inputs), default=0)
         kept += hessians + solving
     return kept
+
+
+def _sink_bytes(work: Workload) -> int:
+    """Of what is known of sinks beside their mass: that by block of the first samples, once more in
+    float16 where it is written; and one sample, whose statistics are taken in float64, a few arrays at
+    a time, of all blocks together or of all heads of one block."""
+    d, steps = work.dimensions, work.timesteps * work.positions
+    kept = kept_samples(work.samples, work.timesteps, d.blocks, work.positions)
+    plots = kept * steps * d.blocks * (FLOAT32 + FLOAT16)
+    rows = d.blocks * _seen_by_block(work) * FLOAT32
+    taken = 6 * FLOAT64 * max(1 + d.blocks, d.heads if work.per_head else 0)
+    return plots + steps * (rows + taken)
+
+
+def _seen_by_block(work: Workload) -> int:
+    """Numbers for one position of one block: mass and length of values, and those of each head."""
+    return 2 + (work.dimensions.heads + work.dimensions.kv_heads if work.per_head else 0)
 
 
 def _carried(work: Workload, recipe: Recipe) -> int:
@@ -191,7 +211,9 @@ def _sequence_bytes(work: Workload, *, hold: bool) -> int:
     squares = max(max(widths) for widths in inputs) * 2 * FLOAT32
     remembered = 2 * d.blocks * d.kv_heads * d.head_dim if work.remembers else 0
     kept = max(held if hold else 0, remembered)
-    return work.positions * (kept * work.element_bytes + inside + squares)
+    # By block, and once more where the blocks are put together.
+    seen = 2 * d.blocks * _seen_by_block(work) * FLOAT32
+    return work.positions * (kept * work.element_bytes + inside + squares + seen)
 
 
 def _input_widths(dimensions: Dimensions, block: int) -> list[int]:

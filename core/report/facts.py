@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from torch import Tensor
+from pydantic import BaseModel
 
 from core.calibration.noise import ProcessName
 from core.calibration.prepare import Prepared
@@ -18,69 +18,86 @@ from core.report import meanings
 from core.report.schema import (
     Agreement,
     CalibrationFacts,
+    HeadSinks,
     LayerSinks,
     MatrixSparsity,
     Mean,
     Nelbo,
+    PersistentPositions,
     SinkFacts,
     SparsityFacts,
     Speed,
     TextSample,
 )
-from core.sinks.statistics import SinkDynamics, summarise
+from core.sinks.moments import Moments
+from core.sinks.statistics import STATISTICS
+from core.sinks.totals import SinkTotals
 from core.spec import RecipeSpec, Sinks
 
 
-def mean_of(values: Tensor) -> Mean:
-    mean, stderr = summarise(values)
-    return Mean(mean=mean, stderr=stderr)
-
-
 def sink_facts(
-    mass: Tensor,
-    masked: Tensor,
+    totals: SinkTotals,
     timesteps: tuple[int, ...],
+    positions: int,
     sinks: Sinks,
     *,
     trajectory: Trajectory | Literal["recorded"] = "forward-noise",
-    present: Tensor | None = None,
-) -> tuple[SinkFacts, SinkDynamics]:
-    """Statistics of mass (samples, timesteps, blocks, positions), masked and present (samples,
-    timesteps, positions), over all blocks together and for each."""
-    dynamics = SinkDynamics.of(mass.sum(2), sinks.threshold_std, present)
-    stable = dynamics.stable_share(sinks.stable_persistence)
-    facts = SinkFacts(
+) -> SinkFacts:
+    """The statistics of all samples, over all blocks together, for each, and for each head where they
+    were told apart."""
+    (every, *layers) = means_of(totals.blocks)
+    steps, samples = len(timesteps), totals.samples
+    return SinkFacts(
         trajectory=trajectory,
-        samples=mass.shape[0],
+        samples=samples,
         timesteps=list(timesteps),
-        positions=mass.shape[-1],
+        positions=positions,
         threshold_std=sinks.threshold_std,
-        spatial_variance=mean_of(dynamics.spatial_variance()),
-        temporal_variance=mean_of(dynamics.temporal_variance()),
-        temporal_variance_relative=mean_of(dynamics.temporal_variance_relative()),
-        transient_share=mean_of(1 - stable),
-        stable_share=mean_of(stable),
-        mass_share=mean_of(dynamics.mass_share()),
-        jaccard=mean_of(dynamics.jaccard()),
-        masked_share=mean_of(dynamics.masked_share(masked)),
-        sinks_per_step=mean_of(dynamics.sinks_per_step()),
-        timesteps_without_sink=dynamics.timesteps_without_sink(),
-        per_layer=[
-            _layer_sinks(layer, SinkDynamics.of(mass[:, :, layer], sinks.threshold_std, present))
-            for layer in range(mass.shape[2])
+        **every,
+        timesteps_without_sink=totals.without_sink,
+        persistence_histogram=[
+            PersistentPositions(share=times / steps, positions=count / samples)
+            for times, count in enumerate(totals.persistence.tolist(), 1)
         ],
+        per_layer=[
+            LayerSinks(layer=layer, **_told_of(LayerSinks, found))
+            for layer, found in enumerate(layers)
+        ],
+        per_head=None if totals.heads is None else _head_sinks(totals.heads),
     )
-    return facts, dynamics
 
 
-def _layer_sinks(layer: int, dynamics: SinkDynamics) -> LayerSinks:
-    return LayerSinks(
-        layer=layer,
-        spatial_variance=mean_of(dynamics.spatial_variance()),
-        temporal_variance=mean_of(dynamics.temporal_variance()),
-        temporal_variance_relative=mean_of(dynamics.temporal_variance_relative()),
-        mass_share=mean_of(dynamics.mass_share()),
+def _head_sinks(moments: Moments) -> list[HeadSinks]:
+    heads = moments.count.shape[1]
+    return [
+        HeadSinks(layer=i // heads, head=i % heads, **_told_of(HeadSinks, found))
+        for i, found in enumerate(means_of(moments))
+    ]
+
+
+def _told_of(part: type[BaseModel], found: dict[str, Mean]) -> dict[str, Any]:
+    """Those statistics that this part of the report has."""
+    return {name: mean for name, mean in found.items() if name in part.model_fields}
+
+
+def means_of(moments: Moments) -> list[dict[str, Mean]]:
+    """Of moments (…, statistics), each statistic's mean and standard error by its name."""
+    width = len(STATISTICS)
+    means, errors = (
+        values.reshape(-1, width).tolist()
+        for values in (moments.means(), moments.standard_errors())
     )
+    return [
+        {
+            name: Mean(mean=_known(mean), stderr=_known(error))
+            for name, mean, error in zip(STATISTICS, *pair, strict=True)
+        }
+        for pair in zip(means, errors, strict=True)
+    ]
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def calibration_facts(

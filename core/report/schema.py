@@ -95,12 +95,38 @@ class SparsityFacts(_Part):
     )
 
 
+UNKNOWN = Mean(mean=None, stderr=None)
+"""What a report says of a statistic that its version did not take."""
+
+
 class LayerSinks(_Part):
+    """As `SinkFacts`, of the mass of one block."""
+
     layer: int
     spatial_variance: Mean
+    spatial_variance_relative: Mean = UNKNOWN
     temporal_variance: Mean
     temporal_variance_relative: Mean
+    transient_share: Mean = UNKNOWN
     mass_share: Mean
+    jaccard: Mean = UNKNOWN
+    masked_share: Mean = UNKNOWN
+    ends_share: Mean = UNKNOWN
+    sinks_per_step: Mean = UNKNOWN
+    value_norm_ratio: Mean = UNKNOWN
+
+
+class HeadSinks(LayerSinks):
+    """As `SinkFacts`, of the mass of one head of one block."""
+
+    head: int
+
+
+class PersistentPositions(_Part):
+    """How many positions are a sink for so long."""
+
+    share: float = Field(description="of timesteps at which the position is a sink")
+    positions: float = Field(description="of a sample, mean over all samples")
 
 
 class SinkFacts(_Part):
@@ -112,6 +138,9 @@ class SinkFacts(_Part):
     positions: int
     threshold_std: float
     spatial_variance: Mean
+    spatial_variance_relative: Mean = Field(
+        default=UNKNOWN, description="of mass over that of the mean position"
+    )
     temporal_variance: Mean
     temporal_variance_relative: Mean
     transient_share: Mean
@@ -119,9 +148,21 @@ class SinkFacts(_Part):
     mass_share: Mean
     jaccard: Mean
     masked_share: Mean = Field(description="share of sinks that sit on corrupted positions")
+    ends_share: Mean = Field(
+        default=UNKNOWN, description="share of sinks that are the first or the last position"
+    )
     sinks_per_step: Mean
+    value_norm_ratio: Mean = Field(
+        default=UNKNOWN, description="mean length of the values at sinks, over that at the rest"
+    )
     timesteps_without_sink: int
+    persistence_histogram: list[PersistentPositions] = Field(
+        default=[], description="one entry for each number of timesteps, of positions ever a sink"
+    )
     per_layer: list[LayerSinks]
+    per_head: list[HeadSinks] | None = Field(
+        default=None, description="block by block, where sinks.per_head asks for it"
+    )
 
 
 class Nelbo(_Part):

@@ -54,6 +54,17 @@ ROWS = (
     ),
     Row("on {word} positions", "masked_share", "sinks whose token {fate}", percent=True),
     Row(
+        "at the ends",
+        "ends_share",
+        "sinks that are the first or the last position",
+        percent=True,
+    ),
+    Row(
+        "length of values",
+        "value_norm_ratio",
+        "at sinks, over that at the other positions: far below 1, what draws attention says little",
+    ),
+    Row(
         "spatial variance",
         "spatial_variance",
         "over positions, of the share of attention: how concentrated it is",

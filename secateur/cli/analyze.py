@@ -33,6 +33,17 @@ def analyze(
             help="Token file to make, with the sequences that were watched.",
         ),
     ] = None,
+    per_head: Annotated[
+        bool, typer.Option("--per-head", help="Also tell every head's statistics, in report.json.")
+    ] = False,
+    dump_mass: Annotated[
+        bool,
+        typer.Option(
+            "--dump-mass",
+            help="Also write report/sinks-full.safetensors: every sample's mass and value norms, by"
+            " block, and by head with --per-head. Needs --out.",
+        ),
+    ] = False,
     device: o.Device = None,
     threads: o.Threads = None,
     memory_budget: o.MemoryBudget = None,
@@ -54,7 +65,9 @@ def analyze(
         seed=seed,
         trajectory=trajectory,
     )
-    parsed = parse_analysis(spec_data(typed, spec))
+    asked = {"per_head": per_head, "dump": dump_mass}
+    sinks = {name: True for name, flag in asked.items() if flag}
+    parsed = parse_analysis(spec_data(typed, spec, sinks))
     if out is not None:
         _local.check_output(out, force=force)
     engine = _local.engine()

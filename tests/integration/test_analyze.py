@@ -26,6 +26,7 @@ from core.spec import parse_spec
 from core.stages import RunOptions
 from core.store import manifest
 from secateur.cli import main
+from tests import sink_oracle
 from tests.checkpoints import VOCABULARY
 from tests.family_checkpoints import tiny
 
@@ -81,6 +82,48 @@ def test_a_long_text_gives_the_sequences_that_pruning_gets(
     execute(parse_spec(job), tmp_path / "pruned", OPTIONS, ignore)
     name = "report/sinks.safetensors"
     assert digest(tmp_path / "looked" / name) == digest(tmp_path / "pruned" / name)
+
+
+def test_every_number_of_the_report_comes_from_the_full_resolution(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    ran = Ran(
+        capsys, *arguments(tiny_model), "--out", str(out), "--per-head", "--dump-mass", "--json"
+    )
+    assert ran.status == 0, ran.err
+    report = AnalysisReport.model_validate_json((out / "report" / "report.json").read_bytes())
+    assert report.job["sinks"]["per_head"] is report.job["sinks"]["dump"] is True
+    listed = {file.name for file in manifest.verify(out).files}
+    assert "report/sinks-full.safetensors" in listed
+    full = load_file(out / "report" / "sinks-full.safetensors")
+    assert full["mass"].shape == (3, 10, 2, 32)
+    heads = full["head_mass"].double()
+    assert heads.sum(3).numpy() == pytest.approx(full["mass"].double().numpy(), rel=1e-5)
+    kept = sinks_file.read(out / "report" / "sinks.safetensors").mass
+    assert kept == pytest.approx(full["mass"].numpy(), rel=1e-3)
+    told = report.sinks.per_head
+    assert told is not None
+    assert len(told) == report.model.blocks * report.model.heads
+    shared = heads.shape[3] // full["head_value_norm"].shape[3]
+    for head in told:
+        each = [
+            sink_oracle.statistics(
+                heads[n, :, head.layer, head.head].numpy(),
+                full["head_value_norm"][n, :, head.layer, head.head // shared].numpy(),
+                full["masked"][n].bool().numpy(),
+            )
+            for n in range(3)
+        ]
+        for name in ("spatial_variance", "mass_share", "sinks_per_step"):
+            mean = float(np.mean([one[name] for one in each]))
+            assert getattr(head, name).mean == pytest.approx(mean, rel=1e-6)
+
+
+def test_the_full_resolution_needs_a_place(tiny_model: Path) -> None:
+    asks = asked(tiny_model) | {"sinks": {"dump": True}}
+    with pytest.raises(BadRequest, match="--out"):
+        analyse(parse_analysis(asks), None, OPTIONS, ignore)
 
 
 @pytest.mark.plots
@@ -251,6 +294,8 @@ def test_the_commands_refusals(
     spec.write_text(json.dumps(asked(tiny_model)))
     assert Ran(capsys, "--spec", str(spec), "--json").status == 0
     assert Ran(capsys, "--spec", str(spec), "--seed", "1").status == 2
+    refused = Ran(capsys, "--spec", str(spec), "--per-head")
+    assert (refused.status, "sinks.per_head" in refused.err) == (2, True)
     assert Ran(capsys).status == 2
     assert Ran(capsys, str(tmp_path / "none")).status == 3
     assert Ran(capsys, *arguments(tiny_model), "--memory-budget", "1kB").status == 4
