@@ -15,7 +15,7 @@ from core.calibration.noise import Trajectories
 from core.models.decoder import Decoder
 from core.spec import JobSpec
 
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 """Of the points, and of the arithmetic between them: whoever changes either counts it up."""
 
 SOFTWARE: Final = ("secateur", "torch", "transformers", "numpy")

@@ -9,10 +9,12 @@ from core.estimates.facts import ModelFacts
 from core.estimates.sequences import Sequences, sequences_of
 from core.estimates.views import Estimate, ModelView, PlanView, SequencesView
 from core.evaluation.draws import draws_of
+from core.evaluation.in_depth import sequences_by_look
 from core.models.headers import Header
 from core.pruning import allocation
 from core.pruning.plan import PROCESS_BYTES, Plan, Workload, least_plan, make_plan
 from core.pruning.workload import block_sizes, check_fit, probe_sequences, widest_inputs
+from core.recipes import METHODS
 from core.spec import JobSpec
 
 REPORT_BYTES: Final = 1_000_000
@@ -85,6 +87,14 @@ def estimate_of(
 def workload(spec: JobSpec, facts: ModelFacts, sequences: Sequences) -> Workload:
     """What the planner of a run would be given."""
     asked = spec.evaluation.nelbo or spec.evaluation.agreement
+    looks = sequences_by_look(
+        spec.evaluation,
+        facts.family,
+        evaluated=sequences.evaluated,
+        samples=sequences.samples,
+        timesteps=sequences.timesteps,
+    )
+    baseline = spec.evaluation.baseline
     return Workload(
         dimensions=facts.dimensions,
         weight_bytes=facts.weight_bytes,
@@ -94,6 +104,8 @@ def workload(spec: JobSpec, facts: ModelFacts, sequences: Sequences) -> Workload
         positions=sequences.positions,
         evaluation_sequences=sequences.evaluated * draws_of(facts.family) if asked else 0,
         probe_sequences=probe_sequences(spec.recipe.allocation, sequences.samples),
+        depth_sequences=sum(looks.values()),
+        baseline=None if baseline is None else METHODS[baseline],
         inputs=widest_inputs(facts.family, facts.dimensions),
     )
 

@@ -20,6 +20,8 @@ class Typed:
     samples: int | None = None
     sequence_length: int | None = None
     seed: int | None = None
+    knockout: bool | None = None
+    """Of an analysis."""
 
 
 def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
         "method": typed.method,
         "sparsity": typed.sparsity,
         "pattern": typed.pattern,
+        "knockout": typed.knockout,
         "calibration": {k: v for k, v in calibration.items() if v is not None} or None,
     }
     return {name: value for name, value in data.items() if value is not None}
