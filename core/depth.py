@@ -26,7 +26,6 @@ from core.pruning.targets import Targets
 from core.spec import JobSpec
 from core.stages import Loaded
 
-
 HIDING: Final = "hiding sinks from attention"
 
 
@@ -57,7 +56,9 @@ class Subject:
         """What both models were judged on, or would have been."""
         if self.judged.noisy is not None:
             return self.judged.noisy
-        return evaluation_tokens(self.loaded, self.spec.calibration.noise_eps, self.spec.evaluation.seed)
+        return evaluation_tokens(
+            self.loaded, self.spec.calibration.noise_eps, self.spec.evaluation.seed
+        )
 
 
 def evaluation_tokens(loaded: Loaded, eps: float, seed: int) -> NoisyTokens:
@@ -138,9 +139,7 @@ def hide_sinks(
 ) -> dict[Condition, KnockedOut]:
     """The knock-out of the model in the decoder, on the tokens that a job of this seed judges."""
     noisy = evaluation_tokens(loaded, spec.calibration.noise_eps, seed)
-    return knock_out(
-        loaded.decoder, noisy, spec.sinks, seed=seed, group=group, watch=phases.step
-    )
+    return knock_out(loaded.decoder, noisy, spec.sinks, seed=seed, group=group, watch=phases.step)
 
 
 def _baseline(subject: Subject, phases: Phases) -> Compared:

@@ -295,9 +295,7 @@ def _plan(loaded: Loaded, spec: JobSpec, budget: int) -> Plan:
     )
 
 
-def _judge(
-    loaded: Loaded, spec: JobSpec, pruned: Checkpoint, plan: Plan, phases: Phases
-) -> Judged:
+def _judge(loaded: Loaded, spec: JobSpec, pruned: Checkpoint, plan: Plan, phases: Phases) -> Judged:
     return evaluate.judge_both(
         loaded.decoder,
         dense=loaded.checkpoint,

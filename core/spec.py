@@ -194,7 +194,10 @@ def objections(spec: JobSpec) -> Iterator[tuple[str, str]]:
     yield from _timestep_objections(spec, recipe)
     baseline = spec.evaluation.baseline
     if baseline is not None and METHODS[baseline] == recipe:
-        yield "evaluation.baseline", f"{baseline} does what the job does: there is nothing to compare"
+        yield (
+            "evaluation.baseline",
+            f"{baseline} does what the job does: there is nothing to compare",
+        )
 
 
 def _timestep_objections(spec: JobSpec, recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ def by_band(noisy: NoisyTokens, losses: Tensor, quarters: Tensor) -> Tensor:
     the predicted positions in each quarter of the text; NaN where a quarter has none.
     """
     if noisy.noised:
-        return losses.unflatten(1, (BANDS, -1)).mean(-1)
+        return losses.view(len(losses), BANDS, -1).mean(-1)
     return quarters[:, 0] / _predicted(noisy)
 
 

@@ -58,10 +58,11 @@ def knock_out(
     for condition, times in CONDITIONS.items():
         hidden = [hidden_in(condition, found, ranks[i]) for i in range(times)]
         table = torch.stack([probe.without(each) for each in hidden]).mean(0)
-        losses, quarters = table.view(*noisy.rate.shape, -1).split([1, BANDS], -1)
+        by_draw = table.view(*noisy.rate.shape, 1 + BANDS)
+        losses, quarters = by_draw[..., 0], by_draw[..., 1:]
         results[condition] = KnockedOut(
-            losses=losses.mean((1, 2)),
-            bands=by_band(noisy, losses[..., 0], quarters),
+            losses=losses.mean(1),
+            bands=by_band(noisy, losses.contiguous(), quarters),
             hidden=float(torch.stack(hidden).double().sum(-1).mean()),
         )
     return results
@@ -103,7 +104,7 @@ def random_ranks(sinks: Tensor, times: int, seed: int) -> Tensor:
     last. The first n of an order are n random positions that are no sinks."""
     rng = Generator().manual_seed(seed)
     drawn = torch.rand(times, *sinks.shape, generator=rng)
-    return drawn.masked_fill(sinks, 2.0).argsort(-1, stable=True).argsort(-1)
+    return drawn.masked_fill(sinks, 2.0).argsort(stable=True, dim=-1).argsort(-1)
 
 
 def hidden_in(condition: Condition, found: FoundSinks, ranks: Tensor) -> Tensor:

@@ -52,8 +52,13 @@ class NoisyTokens:
 
     def only(self, samples: Tensor) -> "NoisyTokens":
         """Those samples, by a mask or by their numbers."""
-        parts = (self.clean, self.masked, self.rate, self.maskable)
-        return NoisyTokens(*(part[samples] for part in parts), noised=self.noised)
+        return NoisyTokens(
+            self.clean[samples],
+            self.masked[samples],
+            self.rate[samples],
+            self.maskable[samples],
+            self.noised,
+        )
 
 
 def draw(clean: Tensor, family: Family, eps: float, seed: int) -> NoisyTokens:

@@ -1,6 +1,7 @@
 """What pruning does to sinks: the pruned model watched on the sequences that the dense one was."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +64,9 @@ def watch_pruned(
 def first_samples(trajectories: Trajectories, samples: int) -> Trajectories:
     """The same timesteps of the first `samples` samples: whatever is a tensor has them first."""
     parts = {field.name: getattr(trajectories, field.name) for field in fields(trajectories)}
-    cut = {name: part[:samples] for name, part in parts.items() if isinstance(part, Tensor)}
+    cut: dict[str, Any] = {
+        name: part[:samples] for name, part in parts.items() if isinstance(part, Tensor)
+    }
     return replace(trajectories, **cut)
 
 

@@ -115,9 +115,7 @@ def sinks_after_facts(watched: WatchedAfter, threshold_std: float) -> SinksAfter
         samples=samples,
         timesteps=timesteps,
         overall=SinkShift(**_means(overall)),
-        per_layer=[
-            LayerShift(layer=layer, **_means(each)) for layer, each in enumerate(by_layer)
-        ],
+        per_layer=[LayerShift(layer=layer, **_means(each)) for layer, each in enumerate(by_layer)],
     )
 
 

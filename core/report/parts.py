@@ -1,4 +1,4 @@
-"""What all parts of a report are made of."""
+"""What parts of a report that lie in modules of their own are made of."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

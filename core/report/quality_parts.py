@@ -68,7 +68,9 @@ class Knockout(Part):
     """What the dense model's sinks are worth to it: its loss when attention to them is hidden."""
 
     samples: int
-    draws: int = Field(description="noised copies of each sample, over which a sink persists or not")
+    draws: int = Field(
+        description="noised copies of each sample, over which a sink persists or not"
+    )
     positions: int
     threshold_std: float
     stable_persistence: float

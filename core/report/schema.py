@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.models.families.base import Attention
 from core.report import parts
@@ -11,7 +11,11 @@ from core.report.quality_parts import Band, Baseline, BlockError, Knockout, Sink
 Objective = Literal["nelbo", "likelihood"]
 
 
-_Part, Mean = parts.Part, parts.Mean
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+Mean = parts.Mean
 
 
 class ModelFacts(_Part):

@@ -36,7 +36,9 @@ def analyze(
     ] = None,
     knockout: Annotated[
         bool,
-        typer.Option("--knockout", help="Also measure the loss with the sinks hidden from attention."),
+        typer.Option(
+            "--knockout", help="Also measure the loss with the sinks hidden from attention."
+        ),
     ] = False,
     device: o.Device = None,
     threads: o.Threads = None,

@@ -37,7 +37,7 @@ def run(model: Path, out: Path, evaluation: dict[str, Any], **changes: Any) -> R
     return Report.model_validate_json((out / "report" / "report.json").read_bytes())
 
 
-@pytest.mark.parametrize("kind", ["llada", "qwen3", "llada2_moe"])
+@pytest.mark.parametrize("kind", ["qwen3", "llada2_moe"])
 def test_a_run_is_looked_at_in_depth(tmp_path: Path, kind: str) -> None:
     model = tiny(tmp_path / "model", kind)
     report = run(model, tmp_path / "out", {"knockout": True, "baseline": "magnitude"})
@@ -84,10 +84,9 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
-@pytest.mark.parametrize(("method", "baseline"), [
-    ("sink-wanda", "wanda"), ("sink-wanda", "sparsegpt"), ("sparsegpt", "sink-wanda"),
-    ("wanda", "magnitude"), ("magnitude", "sink-sparsegpt"),
+@pytest.mark.parametrize(("method", "baseline", "pattern"), [
+    ("sink-wanda", "wanda", "unstructured"), ("sparsegpt", "sink-wanda", "2:4"),
+    ("wanda", "magnitude", "2:4"), ("magnitude", "sink-sparsegpt", "unstructured"),
 ])  # fmt: skip
 def test_a_baseline_is_what_its_method_does_alone(
     tmp_path: Path, method: Method, baseline: Method, pattern: str

@@ -40,9 +40,7 @@ def errors(dense: Checkpoint, pruned: Checkpoint, group: int = 2) -> BlockErrors
         decoder, IDS, lambda b: put_weights(decoder, dense, b),
         lambda b: put_weights(decoder, pruned, b), group=group, watch=lambda done, of: None,
     )  # fmt: skip
-    for held, saved in zip(
-        decoder.all_matrices(), load(pruned, CPU).all_matrices(), strict=True
-    ):
+    for held, saved in zip(decoder.all_matrices(), load(pruned, CPU).all_matrices(), strict=True):
         assert torch.equal(held.linear.weight, saved.linear.weight)
     return found
 

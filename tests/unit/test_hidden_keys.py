@@ -19,7 +19,7 @@ from core.models.decoder import Decoder, load
 from core.models.hidden_keys import blind_queries, visible
 from core.models.intake import take_in
 from tests.family_checkpoints import tiny
-from tests.unit.test_attention import Layer
+from tests.unit.test_attention import Layer, eager
 
 SPANS = [None, 1, 2, 5, 32, 64]
 
@@ -85,15 +85,22 @@ def test_hidden_keys_are_as_good_as_removed(
 def test_whole_stretches_of_a_long_text_can_be_hidden(span: int | None) -> None:
     """Kernels work off keys in pieces, of which some are hidden altogether."""
     rng = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(1, 1, 1200, 8, generator=rng) for _ in range(3))
-    hidden = torch.zeros(1, 1200, dtype=torch.bool)
-    hidden[:, :700] = True
+    query, key, value = (torch.randn(1, 2, 1200, 8, generator=rng) for _ in range(3))
+    hidden, rest = torch.zeros(1, 1200, dtype=torch.bool), slice(704, None)
+    hidden[:, :704] = True
     seen: dict[int, Tensor] = {}
     with attention.hiding(hidden), attention.watching(seen.__setitem__):
         watched, _ = attention.attend(Layer(span), query, key, value, None)
-    output, mass = naive(query, key, value, span, hidden)
-    assert_close(watched.double(), output.transpose(1, 2), rtol=1e-4, atol=1e-5)
-    assert_close(seen[3].double(), mass, rtol=1e-5, atol=1e-5)
+    weights = eager(query[:, :, rest], key[:, :, rest], span)
+    expected = (weights @ value[:, :, rest].double()).transpose(1, 2)
+    assert_close(watched[:, rest].double(), expected, rtol=1e-4, atol=1e-5)
+    if span is None:
+        assert not seen[3][:, :704].any()
+        assert seen[3].sum().item() == pytest.approx(2 * 1200, rel=1e-5)
+    else:
+        assert torch.equal(watched[:, :704], value[:, :, :704].transpose(1, 2))
+        assert torch.equal(seen[3][:, :704], torch.full((1, 704), 2.0))
+        assert_close(seen[3][:, rest].double(), weights.sum((1, 2)), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("span", [None, 1, 8])
@@ -146,10 +153,11 @@ def test_hiding_ends_with_its_block() -> None:
     x = torch.randn(1, 1, 4, 8)
     plain, _ = attention.attend(Layer(None), x, x, x, None)
     hidden = torch.tensor([[True, False, False, False]])
-    with pytest.raises(KeyError), attention.hiding(hidden):
+    with attention.hiding(hidden):
         assert not torch.equal(attention.attend(Layer(None), x, x, x, None)[0], plain)
         with attention.hiding(None):
             assert torch.equal(attention.attend(Layer(None), x, x, x, None)[0], plain)
+    with pytest.raises(KeyError), attention.hiding(hidden):
         raise KeyError
     assert torch.equal(attention.attend(Layer(None), x, x, x, None)[0], plain)
 

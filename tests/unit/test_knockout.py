@@ -48,14 +48,14 @@ def standing(decoder: Decoder) -> NoisyTokens:
 
 
 def walking() -> NoisyTokens:
-    """Of eight sink tokens each draw shows another one."""
-    clean, places = answers(), 2 + 4 * torch.arange(DRAWS)
+    """Of two sink tokens each draw shows the other one, beside a few answers."""
+    clean, places = answers(), torch.tensor([6, 24]).repeat(DRAWS // 2)
     clean[:, places] = SINK_TOKEN
-    masked = torch.zeros(SAMPLES, DRAWS, POSITIONS, dtype=torch.bool)
+    masked = torch.ones(SAMPLES, DRAWS, POSITIONS, dtype=torch.bool)
+    masked[..., :: POSITIONS // 10] = False
     masked[..., places] = True
     masked[:, torch.arange(DRAWS), places] = False
-    masked[..., 20:] |= torch.arange(20) % 4 == 1
-    return NoisyTokens(clean, masked, torch.full((SAMPLES, DRAWS), 0.3), masked.sum(-1))
+    return NoisyTokens(clean, masked, torch.full((SAMPLES, DRAWS), 0.8), masked.sum(-1))
 
 
 def knocked(decoder: Decoder, noisy: NoisyTokens) -> dict[Condition, KnockedOut]:
@@ -95,8 +95,7 @@ def test_a_model_that_leans_on_a_standing_sink_loses_its_answers(
 def test_a_sink_that_walks_is_transient(tmp_path: Path) -> None:
     decoder = leaning(tmp_path, "dream")
     found = knocked(decoder, walking())
-    # Positions that hold the sink token themselves are predicted wrongly either way.
-    assert rise(found, "all") > 0.3
+    assert rise(found, "all") > 1
     assert abs(rise(found, "random")) < 0.01
     assert torch.equal(found["transient"].losses, found["all"].losses)
     assert torch.equal(found["stable"].losses, found["none"].losses)
