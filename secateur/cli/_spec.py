@@ -20,18 +20,18 @@ class Typed:
     samples: int | None = None
     sequence_length: int | None = None
     seed: int | None = None
-    knockout: bool | None = None
-    """Of an analysis."""
 
 
-def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
-    """The spec as JSON would have it; checked later, where it is used.
+def spec_data(typed: Typed, file: Path | None, **more: object) -> dict[str, Any]:
+    """The spec as JSON would have it; checked later, where it is used. `more` are sections that only
+    one verb has, None where left out.
 
     Raises:
         BadRequest: neither a model nor a file, or both.
         InvalidSpec: the file is not a JSON object.
     """
     given = [name for name in Typed.__dataclass_fields__ if getattr(typed, name) is not None]
+    given += [name for name, value in more.items() if value is not None]
     if file is not None:
         if given:
             raise BadRequest(
@@ -52,8 +52,8 @@ def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
         "method": typed.method,
         "sparsity": typed.sparsity,
         "pattern": typed.pattern,
-        "knockout": typed.knockout,
         "calibration": {k: v for k, v in calibration.items() if v is not None} or None,
+        **more,
     }
     return {name: value for name, value in data.items() if value is not None}
 

@@ -59,9 +59,8 @@ def analyze(
         samples=samples,
         sequence_length=sequence_length,
         seed=seed,
-        knockout=knockout or None,
     )
-    parsed = parse_analysis(spec_data(typed, spec))
+    parsed = parse_analysis(spec_data(typed, spec, knockout=knockout or None))
     if out is not None:
         _local.check_output(out, force=force)
     engine = _local.engine()
