@@ -17,6 +17,8 @@ class AnalysisSpec(Strict):
     model: ModelRef
     calibration: Calibration = Calibration()
     sinks: Sinks = Sinks()
+    knockout: bool = False
+    """Whether to measure the loss with sinks hidden from attention, as `evaluation.knockout` does."""
 
 
 def parse_analysis(data: Mapping[str, Any]) -> AnalysisSpec:

@@ -95,7 +95,7 @@ def _answers(
 
 
 @torch.inference_mode()
-def put_weights(decoder: Decoder, checkpoint: Checkpoint) -> None:
-    """Overwrite the decoder's prunable matrices with the checkpoint's."""
-    for matrix in decoder.all_matrices():
+def put_weights(decoder: Decoder, checkpoint: Checkpoint, block: int | None = None) -> None:
+    """Overwrite the decoder's prunable matrices with the checkpoint's; only one block's, if given."""
+    for matrix in decoder.all_matrices() if block is None else decoder.matrices(block):
         matrix.linear.weight.copy_(checkpoint.read(matrix.name, matrix.rows))

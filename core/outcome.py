@@ -1,7 +1,7 @@
 """A finished run as files: report, sinks, model card, manifest."""
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from core.analysis_spec import AnalysisSpec
+from core.depth import Depth
+from core.depth_parts import depth_parts, knockout_part
 from core.evaluate import Judged
+from core.evaluation.in_depth import Condition
+from core.evaluation.knockout import KnockedOut
 from core.pruning.observe import Observation
 from core.pruning.plan import Plan, forward_flops
 from core.recipes import Recipe
-from core.report import build, card, facts, sinks_file
+from core.report import build, card, depth_facts, facts, sinks_file
 from core.report.schema import (
     AnalysisReport,
     AnyReport,
@@ -26,7 +30,7 @@ from core.report.schema import (
 from core.report.sinks_file import SinkArrays
 from core.sinks.kept import PATHS
 from core.sinks.statistics import SinkDynamics
-from core.spec import JobSpec
+from core.spec import Evaluation, JobSpec
 from core.stages import Loaded, Removed
 from core.store import manifest
 
@@ -43,6 +47,7 @@ class Analysed:
     seen: Observation
     seconds: dict[str, float]
     peak_bytes: int
+    knockout: dict[Condition, KnockedOut] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Outcome(Analysed):
     recipe: Recipe
     removed: Removed
     judged: Judged
+    depth: Depth
     resumed: Resumed | None = None
 
 
@@ -95,7 +101,9 @@ def make_report(outcome: Outcome) -> tuple[Report, SinkArrays]:
     report = Report(
         **shared,
         recipe=facts.recipe_facts(outcome.recipe, spec.recipe),
-        sparsity=facts.sparsity_facts(removed.matrices, removed.shares, removed.unreached),
+        sparsity=facts.sparsity_facts(
+            removed.matrices, removed.shares, removed.unreached, removed.heads.fractions()
+        ),
         quality=_quality(outcome),
         speed=facts.speed_facts(judged.timing, spec.pattern) if judged.timing else None,
         resumed=outcome.resumed,
@@ -108,9 +116,16 @@ def make_report(outcome: Outcome) -> tuple[Report, SinkArrays]:
 def analysis_report(analysed: Analysed) -> tuple[AnalysisReport, SinkArrays]:
     """The document of a run that only watched, and the arrays that its plots are drawn from."""
     shared, arrays = _shared_parts(analysed)
+    seeds, knockout = {"calibration": analysed.spec.calibration.seed}, None
+    if analysed.knockout is not None:
+        seeds["evaluation"] = Evaluation().seed
+        knockout = knockout_part(
+            analysed.loaded, analysed.spec, seeds["evaluation"], analysed.knockout
+        )
     report = AnalysisReport(
         **shared,
-        seeds={"calibration": analysed.spec.calibration.seed},
+        knockout=knockout,
+        seeds=seeds,
         warnings=list(analysed.loaded.prepared.warnings),
     )
     return report, arrays
@@ -203,18 +218,21 @@ def _model_facts(run: Analysed) -> ModelFacts:
 def _quality(outcome: Outcome) -> Quality:
     asked, judged = outcome.spec.evaluation, outcome.judged
     objective = outcome.loaded.decoder.family.objective
+    deeper = depth_parts(outcome.depth, outcome.loaded, outcome.spec, judged)
     noisy, dense, pruned = judged.noisy, judged.dense, judged.pruned
     tokenizer, texts = outcome.loaded.prepared.tokenizer, []
     if tokenizer is not None and judged.texts is not None:
         texts = facts.text_samples(tokenizer, judged.texts)
     if noisy is None or dense is None or pruned is None:
-        return Quality(objective=objective, nelbo=None, agreement=None, texts=texts)
+        return Quality(objective=objective, nelbo=None, agreement=None, texts=texts, **deeper)
     text = outcome.loaded.prepared.evaluation_text
     return Quality(
         texts=texts,
         objective=objective,
         nelbo=facts.nelbo_facts(noisy, dense, pruned, text) if asked.nelbo else None,
         agreement=facts.agreement_facts(noisy, dense, pruned) if asked.agreement else None,
+        bands=depth_facts.band_facts(noisy, dense, pruned) if asked.nelbo else [],
+        **deeper,
     )
 
 

@@ -209,19 +209,22 @@ class FinishedBlocks:
     def put_back(self, matrices: list[Matrix]) -> list[Pruned]:
         point = self._journal.take("block")
         assert point is not None
-        removed, unreached = point.facts.details["removed"], point.facts.details["unreached"]
+        details = point.facts.details
+        removed, unreached, heads = (details[key] for key in ("removed", "unreached", "heads"))
         with point.tensors() as tensor:
             for matrix in matrices:
                 put_back(matrix, tensor, moved=self._moved)
         by_key = {matrix.key: matrix for matrix in matrices}
         return [
-            Pruned(by_key[key], count, None, key not in unreached) for key, count in removed.items()
+            Pruned(by_key[key], count, None, key not in unreached, tuple(heads.get(key, ())))
+            for key, count in removed.items()
         ]
 
     def keep(self, block: int, pruned: list[Pruned]) -> None:
         details = {
             "removed": {each.matrix.key: each.removed for each in pruned},
             "unreached": [each.matrix.key for each in pruned if not each.reached],
+            "heads": {each.matrix.key: each.heads for each in pruned if each.heads},
         }
         last = block + 1 == self._blocks
         then = "the evaluation" if last else f"block {block + 2} of {self._blocks}"

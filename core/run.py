@@ -14,6 +14,15 @@ from pathlib import Path
 from core import evaluate, machine
 from core.analysis_spec import AnalysisSpec
 from core.calibration.token_file import write_token_file
+from core.depth import (
+    HIDING,
+    Subject,
+    depth_sequences,
+    hidden_sequences,
+    hide_sinks,
+    judging_share,
+    look_deeper,
+)
 from core.errors import BadRequest, OutputExists
 from core.evaluate import Judged
 from core.exhaustion import named_exhaustion
@@ -35,7 +44,7 @@ from core.resume import (
     kept_trajectory,
     open_journal,
 )
-from core.spec import JobSpec
+from core.spec import Evaluation, JobSpec
 from core.stages import (
     Loaded,
     RunOptions,
@@ -51,6 +60,10 @@ from core.stages import (
 
 WATCHING = "watching attention over the trajectory"
 WRITING = "writing the trajectory"
+EVALUATING = 0.24
+"""Of a whole run, about."""
+ANALYSING = 0.9
+"""Of a whole analysis."""
 
 
 def execute(spec: JobSpec, out: Path, options: RunOptions, report: Report) -> None:
@@ -143,23 +156,31 @@ def _look(
             options,
             device,
             scratch,
-            evaluation_samples=0,
+            evaluation_samples=Evaluation().samples if spec.knockout else 0,
             to_prune=False,
             watch=phases.received,
         )
-    plan = plan_run(loaded, recipe, options.memory_budget, per_head=spec.sinks.per_head)
-    writes = 0.6 if loaded.prepared.writing else 0.0
+    hidden = hidden_sequences(loaded) if spec.knockout else 0
+    budget, per_head = options.memory_budget, spec.sinks.per_head
+    plan = plan_run(loaded, recipe, budget, per_head=per_head, depth_sequences=hidden)
+    share = ANALYSING * (plan.forwards - hidden) / plan.forwards
+    writes = 0.7 * share if loaded.prepared.writing else 0.0
     if writes:
         with phases.phase("analysing", writes, WRITING):
             written = write_trajectory(loaded, spec.calibration, plan, phases)
             loaded = watched_on(loaded, written)
-    with phases.phase("analysing", 0.9 - writes, WATCHING):
+    with phases.phase("analysing", share - writes, WATCHING):
         seen = watch_sinks(loaded, spec.sinks, recipe, plan, phases, report=folder)
+    knockout = None
+    if spec.knockout:
+        with phases.phase("analysing", ANALYSING - share, HIDING):
+            knockout = hide_sinks(loaded, spec, Evaluation().seed, plan.group, phases)
     return Analysed(
         spec=spec,
         loaded=loaded,
         plan=plan,
         seen=seen,
+        knockout=knockout,
         seconds=phases.seconds,
         peak_bytes=machine.peak_bytes(device),
     )
@@ -252,8 +273,12 @@ def _carry_out(
         removed = prune_into(
             model, loaded, spec, recipe, plan, targets, statistics, finished, phases, blocks
         )
-    with phases.phase("evaluating", 0.24, "judging dense and pruned"):
-        judged = _judge(loaded, spec, model, plan, phases)
+    checkpoint = Checkpoint(take_in(model))
+    share = EVALUATING * judging_share(spec, loaded)
+    with phases.phase("evaluating", share, "judging dense and pruned"):
+        judged = _judge(loaded, spec, checkpoint, plan, phases)
+    subject = Subject(loaded, spec, plan, targets, seen, checkpoint, judged)
+    depth = look_deeper(subject, phases, EVALUATING - share)
     with phases.phase("publishing", 0.04, "writing the report"):
         outcome = Outcome(
             spec=spec,
@@ -263,6 +288,7 @@ def _carry_out(
             seen=seen,
             removed=removed,
             judged=judged,
+            depth=depth,
             seconds=phases.seconds,
             peak_bytes=machine.peak_bytes(device),
             resumed=resumed,
@@ -299,6 +325,7 @@ def _written(
 
 def _plan(loaded: Loaded, spec: JobSpec, budget: int) -> Plan:
     samples, family = len(loaded.prepared.trajectories.clean), loaded.decoder.family
+    baseline = spec.evaluation.baseline
     return plan_run(
         loaded,
         spec.resolved_recipe,
@@ -307,14 +334,16 @@ def _plan(loaded: Loaded, spec: JobSpec, budget: int) -> Plan:
         evaluation_sequences=evaluate.sequences(spec.evaluation, loaded.prepared, family),
         probe_sequences=probe_sequences(spec.recipe.allocation, samples),
         texts=evaluate.texts(spec.evaluation, loaded.prepared),
+        depth_sequences=sum(depth_sequences(spec, loaded).values()),
+        baseline=None if baseline is None else METHODS[baseline],
     )
 
 
-def _judge(loaded: Loaded, spec: JobSpec, model: Path, plan: Plan, phases: Phases) -> Judged:
+def _judge(loaded: Loaded, spec: JobSpec, pruned: Checkpoint, plan: Plan, phases: Phases) -> Judged:
     return evaluate.judge_both(
         loaded.decoder,
         dense=loaded.checkpoint,
-        pruned=Checkpoint(take_in(model)),
+        pruned=pruned,
         prepared=loaded.prepared,
         spec=spec,
         group=plan.group,

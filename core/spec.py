@@ -86,6 +86,14 @@ class Evaluation(Strict):
     nelbo: bool = True
     agreement: bool = True
     speed: bool = True
+    reconstruction: bool = True
+    """How far each pruned block's output is from the dense one's."""
+    sinks_after: bool = True
+    """Where the pruned model's attention sinks are, on the first calibration samples."""
+    knockout: bool = False
+    """The dense model's loss with its sinks hidden from attention, beside random positions."""
+    baseline: Method | None = None
+    """Another method, by which the model is pruned once more to be compared."""
     samples: Annotated[int, Field(ge=2, le=65536)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     texts: Annotated[int, Field(ge=0, le=16)] = 2
@@ -193,6 +201,12 @@ def objections(spec: JobSpec) -> Iterator[tuple[str, str]]:
         )
     yield from _timestep_objections(spec, recipe)
     yield from trajectory_objections(spec.calibration)
+    baseline = spec.evaluation.baseline
+    if baseline is not None and METHODS[baseline] == recipe:
+        yield (
+            "evaluation.baseline",
+            f"{baseline} does what the job does: there is nothing to compare",
+        )
 
 
 def _timestep_objections(spec: JobSpec, recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ from core.points import NO_POINTS, Points
 from core.progress import Finished, keep_quiet
 from core.pruning.engine import NONE_FINISHED, Pruned, prune
 from core.pruning.engine import Finished as FinishedBlocks
+from core.pruning.heads import HeadTally
 from core.pruning.observe import (
     FROM_THE_START,
     Observation,
@@ -85,6 +86,7 @@ class Loaded:
 class Removed:
     """What pruning took away."""
 
+    heads: HeadTally
     matrices: dict[str, tuple[tuple[int, int], int]] = field(default_factory=dict)
     """Tensor name → (shape, removed)."""
     unreached: list[str] = field(default_factory=list)
@@ -97,6 +99,7 @@ class Removed:
         name = pruned.matrix.name
         before = self.matrices.get(name, (shape, 0))[1]
         self.matrices[name] = shape, before + pruned.removed
+        self.heads.add(pruned.matrix.block, pruned.matrix.role, pruned.heads)
         if not pruned.reached:
             self.unreached.append(name)
 
@@ -115,7 +118,8 @@ def fetch(
     """Read model and calibration source.
 
     What has to be downloaded goes below `scratch`, where it must stay as long as the model is used;
-    `watch` is told of its bytes. A model that neither is `to_prune` nor writes comes without its head.
+    `watch` is told of its bytes. A model that is neither `to_prune` nor judged, and
+    writes nothing, comes without its head.
     """
     allowed = Allowed(options.model_roots, options.source_buckets, options.hub_models)
     wanted = text_source(calibration.source, allowed)
@@ -126,7 +130,7 @@ def fetch(
         if to_prune:
             checkpoint.fetch_all()
         writes = calibration.trajectory != "forward-noise"
-        decoder = load(checkpoint, device, head=to_prune or writes)
+        decoder = load(checkpoint, device, head=to_prune or writes or evaluation_samples > 0)
         family, dimensions = decoder.family, decoder.dimensions
         prepared = prepare(calibration, text, intake.folder, family, dimensions, evaluation_samples)
     return Loaded(checkpoint, decoder, content_revision(intake), prepared)
@@ -167,6 +171,8 @@ def plan_run(
     evaluation_sequences: int = 0,
     probe_sequences: int = 0,
     texts: int = 0,
+    depth_sequences: int = 0,
+    baseline: Recipe | None = None,
 ) -> Plan:
     """What the run will take, timed on one group of its own sequences."""
     decoder, prepared = loaded.decoder, loaded.prepared
@@ -182,6 +188,8 @@ def plan_run(
         positions=positions,
         evaluation_sequences=evaluation_sequences,
         probe_sequences=probe_sequences,
+        depth_sequences=depth_sequences,
+        baseline=baseline,
         inputs=widest_inputs(decoder.family, decoder.dimensions),
         written=(
             *((Written(samples, writing.cost),) if writing else ()),
@@ -303,7 +311,7 @@ def prune_into(
     folder.mkdir()
     to_come = [matrix.name for matrix in loaded.decoder.all_matrices()]
     writer = CheckpointWriter(loaded.checkpoint, folder, to_come, finished)
-    removed = Removed(shares=targets.shares)
+    removed = Removed(HeadTally(loaded.decoder.dimensions), shares=targets.shares)
 
     def keep(pruned: Pruned) -> None:
         matrix = pruned.matrix

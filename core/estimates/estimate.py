@@ -10,11 +10,13 @@ from core.estimates.facts import ModelFacts
 from core.estimates.sequences import Sequences, sequences_of
 from core.estimates.views import Estimate, ModelView, PlanView, SequencesView
 from core.evaluation.draws import draws_of
+from core.evaluation.in_depth import sequences_by_look
 from core.evaluation.prompts import texts_of
 from core.models.headers import Header
 from core.pruning import allocation
 from core.pruning.plan import PROCESS_BYTES, Plan, Workload, least_plan, make_plan
 from core.pruning.workload import block_sizes, check_fit, probe_sequences, widest_inputs
+from core.recipes import METHODS
 from core.sinks.kept import PATHS, kept_samples
 from core.spec import JobSpec, Sinks
 
@@ -90,6 +92,14 @@ def workload(spec: JobSpec, facts: ModelFacts, sequences: Sequences) -> Workload
     asked = spec.evaluation.nelbo or spec.evaluation.agreement
     readable = facts.has_tokenizer and sequences.positions > 1
     texts = min(spec.evaluation.texts, sequences.evaluated) if readable else 0
+    looks = sequences_by_look(
+        spec.evaluation,
+        facts.family,
+        evaluated=sequences.evaluated,
+        samples=sequences.samples,
+        timesteps=sequences.timesteps,
+    )
+    baseline = spec.evaluation.baseline
     return Workload(
         dimensions=facts.dimensions,
         weight_bytes=facts.weight_bytes,
@@ -99,6 +109,8 @@ def workload(spec: JobSpec, facts: ModelFacts, sequences: Sequences) -> Workload
         positions=sequences.positions,
         evaluation_sequences=sequences.evaluated * draws_of(facts.family) if asked else 0,
         probe_sequences=probe_sequences(spec.recipe.allocation, sequences.samples),
+        depth_sequences=sum(looks.values()),
+        baseline=None if baseline is None else METHODS[baseline],
         inputs=widest_inputs(facts.family, facts.dimensions),
         written=(
             *(Written(sequences.samples, each.cost) for each in sequences.writing),

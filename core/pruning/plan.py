@@ -36,6 +36,10 @@ class Workload:
     """Sequences that dense and pruned are each judged on; 0 without evaluation."""
     probe_sequences: int = 0
     """Sequences that an allocation rule sends through the dense model."""
+    depth_sequences: int = 0
+    """Sequences that other looks at quality send through one of the two models."""
+    baseline: Recipe | None = None
+    """What the model is pruned by once more, to be compared."""
     inputs: tuple[tuple[int, int], ...] = ()
     """(in, rows of all matrices that read it) of each distinct input of the largest block."""
     written: tuple[Written, ...] = ()
@@ -109,6 +113,8 @@ def _plan(work: Workload, recipe: Recipe, baseline_bytes: int, group: int, *, ho
     forwards, solver = _forwards(work, recipe, hold=hold), _solver_flops(work, recipe)
     writing = sum(each.sequences * each.cost.forwards for each in work.written)
     written = sum(_written_flops(work.dimensions, each) for each in work.written)
+    if work.baseline is not None:
+        solver += _solver_flops(work, work.baseline)
     fixed = _fixed_bytes(work, recipe, baseline_bytes)
     peak = fixed + group * _sequence_bytes(work, hold=hold)
     least = fixed + _sequence_bytes(work, hold=False)
@@ -123,7 +129,9 @@ def _written_flops(dimensions: Dimensions, written: Written) -> float:
 
 def _fixed_bytes(work: Workload, recipe: Recipe, baseline_bytes: int) -> int:
     """What does not grow with the group."""
-    return baseline_bytes + RUNTIME_BYTES + work.weight_bytes + _kept_bytes(work, recipe)
+    # A baseline comes when what the recipe kept is gone.
+    kept = max(_kept_bytes(work, each) for each in (recipe, work.baseline) if each is not None)
+    return baseline_bytes + RUNTIME_BYTES + work.weight_bytes + kept
 
 
 def forward_flops(dimensions: Dimensions, positions: int) -> float:
@@ -225,9 +233,16 @@ def _input_widths(dimensions: Dimensions, block: int) -> list[int]:
 
 def _forwards(work: Workload, recipe: Recipe, *, hold: bool) -> int:
     observed = work.samples * work.timesteps
-    if hold or recipe.score == "magnitude":
-        measured = 0
-    else:
-        # A sequential recipe runs each block twice: to measure it, and for what it yields pruned.
-        measured = _carried(work, recipe) * (2 if recipe.order == "sequential" else 1)
-    return observed + measured + work.probe_sequences + 2 * work.evaluation_sequences
+    measured = 0 if hold else _measured(work, recipe)
+    if work.baseline is not None:
+        measured += _measured(work, work.baseline)
+    judged = 2 * work.evaluation_sequences + work.depth_sequences
+    return observed + measured + work.probe_sequences + judged
+
+
+def _measured(work: Workload, recipe: Recipe) -> int:
+    """Sequences for statistics that are not taken while the dense model is watched."""
+    if recipe.score == "magnitude":
+        return 0
+    # A sequential recipe runs each block twice: to measure it, and for what it yields pruned.
+    return _carried(work, recipe) * (2 if recipe.order == "sequential" else 1)

@@ -142,9 +142,10 @@ def sparsity_facts(
     removed: dict[str, tuple[tuple[int, int], int]],
     shares: tuple[float, ...] | None = None,
     unreached: Sequence[str] = (),
+    heads: list[list[float]] | None = None,
 ) -> SparsityFacts:
-    """From tensor name → (shape, removed entries), each block's share if they differ, and what no
-    calibration token reached."""
+    """From tensor name → (shape, removed entries), each block's share if they differ, what no
+    calibration token reached, and each head's share."""
     matrices = {
         name: MatrixSparsity(shape=shape, removed=count, fraction=count / (shape[0] * shape[1]))
         for name, (shape, count) in removed.items()
@@ -155,6 +156,7 @@ def sparsity_facts(
         matrices=matrices,
         blocks=None if shares is None else list(shares),
         unreached=list(unreached),
+        heads=heads,
     )
 
 

@@ -5,6 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.models.families.base import Attention
+from core.report import parts
+from core.report.quality_parts import Band, Baseline, BlockError, Knockout, SinksAfter
 
 Objective = Literal["nelbo", "likelihood"]
 
@@ -13,11 +15,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Mean(_Part):
-    """A mean over calibration samples with its standard error (None for one sample)."""
-
-    mean: float | None = Field(description="None where no sample defines the statistic")
-    stderr: float | None
+Mean = parts.Mean
 
 
 class ModelFacts(_Part):
@@ -92,6 +90,11 @@ class SparsityFacts(_Part):
     )
     unreached: list[str] = Field(
         default=[], description="experts' matrices that no calibration token reached"
+    )
+    heads: list[list[float]] | None = Field(
+        default=None,
+        description="blocks × heads: removed share of a head's rows of q, its columns of o, and its part"
+        " of its group's rows of k and v",
     )
 
 
@@ -219,6 +222,14 @@ class Quality(_Part):
     texts: list[TextSample] = Field(
         default=[], description="empty where none were asked for, or the model has no tokenizer"
     )
+    bands: list[Band] = Field(
+        default=[],
+        description="`nelbo` by noise level, or, of an autoregressive model, by quarter of the text",
+    )
+    reconstruction: list[BlockError] = []
+    sinks_after: SinksAfter | None = None
+    knockout: Knockout | None = Field(default=None, description="of the dense model")
+    baseline: Baseline | None = None
 
 
 class Resumed(_Part):
@@ -257,13 +268,15 @@ class Report(_Document):
 
 
 class AnalysisReport(_Document):
-    """Of a model that was only watched: nothing was removed, judged or timed."""
+    """Of a model that was only watched: nothing was removed or timed, and nothing judged but what its
+    sinks are worth to it."""
 
     kind: Literal["analysis"] = "analysis"
     recipe: None = None
     sparsity: None = None
     quality: None = None
     speed: None = None
+    knockout: Knockout | None = None
 
 
 AnyReport = Report | AnalysisReport

@@ -1,7 +1,6 @@
 """A job spec from what was typed."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,16 @@ class Typed:
     trajectory: str | None = None
 
 
-def spec_data(
-    typed: Typed, file: Path | None, sinks: Mapping[str, bool] | None = None
-) -> dict[str, Any]:
-    """The spec as JSON would have it; checked later, where it is used. `sinks` is what was typed of
-    that section.
+def spec_data(typed: Typed, file: Path | None, **more: object) -> dict[str, Any]:
+    """The spec as JSON would have it; checked later, where it is used. `more` are sections that only
+    one verb has, None where left out.
 
     Raises:
         BadRequest: neither a model nor a file, or both.
         InvalidSpec: the file is not a JSON object.
     """
     given = [name for name in Typed.__dataclass_fields__ if getattr(typed, name) is not None]
-    given += [f"sinks.{name}" for name in sinks or {}]
+    given += [name for name, value in more.items() if value is not None]
     if file is not None:
         if given:
             raise BadRequest(
@@ -58,7 +55,7 @@ def spec_data(
         "sparsity": typed.sparsity,
         "pattern": typed.pattern,
         "calibration": {k: v for k, v in calibration.items() if v is not None} or None,
-        "sinks": sinks or None,
+        **more,
     }
     return {name: value for name, value in data.items() if value is not None}
 

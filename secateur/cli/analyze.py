@@ -9,6 +9,8 @@ import typer
 from secateur.cli import _options as o
 
 if TYPE_CHECKING:
+    from core.evaluation.in_depth import Condition
+    from core.report.quality_parts import Knockout
     from core.report.schema import AnalysisReport, Mean
 
 BARS: Final = "▁▂▃▄▅▆▇█"
@@ -44,6 +46,12 @@ def analyze(
             " block, and by head with --per-head. Needs --out.",
         ),
     ] = False,
+    knockout: Annotated[
+        bool,
+        typer.Option(
+            "--knockout", help="Also measure the loss with the sinks hidden from attention."
+        ),
+    ] = False,
     device: o.Device = None,
     threads: o.Threads = None,
     memory_budget: o.MemoryBudget = None,
@@ -67,7 +75,8 @@ def analyze(
     )
     asked = {"per_head": per_head, "dump": dump_mass}
     sinks = {name: True for name, flag in asked.items() if flag}
-    parsed = parse_analysis(spec_data(typed, spec, sinks))
+    data = spec_data(typed, spec, sinks=sinks or None, knockout=knockout or None)
+    parsed = parse_analysis(data)
     if out is not None:
         _local.check_output(out, force=force)
     engine = _local.engine()
@@ -116,8 +125,38 @@ def summary(report: "AnalysisReport") -> Iterator[str]:
     if len(report.sinks.timesteps) > 1:
         drift = [layer.temporal_variance_relative for layer in layers]
         yield from _by_block("temporal variance, relative", drift, width)
+    if report.knockout is not None:
+        yield ""
+        yield from knockout_lines(report.knockout, width)
     for warning in report.warnings:
         yield f"warning   {warning}"
+
+
+HIDDEN: "Final[dict[Condition, str]]" = {
+    "none": "nothing",
+    "all": "all sinks",
+    "random": "as many other positions",
+    "stable": "stable sinks",
+    "random-stable": "as many other positions",
+    "transient": "transient sinks",
+    "random-transient": "as many other positions",
+}
+"""Conditions of a knock-out in the order in which they are told, each before its control."""
+
+
+def knockout_lines(knockout: "Knockout", width: int) -> Iterator[str]:
+    """What each condition does to the loss, each beside its control."""
+    from core.report.words import plus_minus, significant
+
+    found = {each.name: each for each in knockout.conditions}
+    yield f"Loss with keys hidden from attention, on {knockout.text}:"
+    for name, words in HIDDEN.items():
+        each, value = found[name], found[name].difference
+        if name == "none":
+            yield f"  {words:<{width}}  {significant(each.loss.mean or 0, 4)} nats per token"
+        elif each.hidden and value.mean is not None:
+            change = plus_minus(value.mean, value.stderr, signed=True)
+            yield f"  {words:<{width}}  {change}, {significant(each.hidden)} positions a sequence"
 
 
 def _by_block(name: str, means: "Sequence[Mean]", width: int) -> Iterator[str]:

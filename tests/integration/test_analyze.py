@@ -22,7 +22,7 @@ from core.progress import Progress, ignore
 from core.report import sinks_file
 from core.report.schema import AnalysisReport, Report
 from core.run import analyse, execute
-from core.spec import parse_spec
+from core.spec import Evaluation, parse_spec
 from core.stages import RunOptions
 from core.store import manifest
 from secateur.cli import main
@@ -180,6 +180,36 @@ def test_only_the_sequences_that_are_watched_need_text(tiny_model: Path, tmp_pat
         analyse(spec_of(tiny_model, **short, samples=4), None, OPTIONS, ignore)
 
 
+@pytest.mark.parametrize("kind", ["llada", "llama"])
+def test_what_sinks_are_worth_is_what_a_job_finds(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.run.Evaluation", lambda: Evaluation(samples=3))
+    monkeypatch.setattr("core.outcome.Evaluation", lambda: Evaluation(samples=3))
+    # Of random models hardly a position stands out by more.
+    sinks = {"sinks": {"threshold_std": 1.0}}
+    model, seen = tiny(tmp_path / "model", kind), list[Progress]()
+    spec = parse_analysis(asked(model) | sinks | {"knockout": True})
+    found = analyse(spec, None, OPTIONS, seen.append)
+    evaluation = {"speed": False, "samples": 3, "knockout": True}
+    job = asked(model) | sinks | {"sparsity": 0.5, "evaluation": evaluation}
+    execute(parse_spec(job), tmp_path / "out", OPTIONS, ignore)
+    pruned = Report.model_validate_json((tmp_path / "out/report/report.json").read_bytes())
+    assert found.knockout is not None
+    assert found.knockout == pruned.quality.knockout
+    assert pruned.quality.nelbo is not None
+    conditions = {each.name: each for each in found.knockout.conditions}
+    assert conditions["none"].loss.mean == pytest.approx(pruned.quality.nelbo.dense, rel=1e-5)
+    assert conditions["all"].hidden == conditions["random"].hidden > 0
+    assert found.seeds == {"calibration": 0, "evaluation": 1}
+    assert analyse(spec_of(model), None, OPTIONS, ignore).knockout is None
+    fractions = [progress.fraction for progress in seen]
+    assert fractions == sorted(fractions)
+    # With the forward that times; conditions that hide the same are judged once.
+    extra = (found.actual.forwards or 0) - (found.plan.forwards or 0)
+    assert extra <= 2 * 15
+
+
 def test_progress_only_grows_and_names_no_phase_that_there_is_not(tiny_model: Path) -> None:
     seen: list[Progress] = []
     analyse(spec_of(tiny_model), None, OPTIONS, seen.append)
@@ -265,6 +295,20 @@ def test_the_command_prints_a_summary_and_leaves_nothing(
     assert "analysing" in ran.err
     assert list((tmp_path / "empty").iterdir()) == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "model"]
+
+
+def test_the_command_tells_what_sinks_are_worth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.run.Evaluation", lambda: Evaluation(samples=2))
+    ran = Ran(capsys, *arguments(tiny(tmp_path / "model", "llama")), "--knockout")
+    assert ran.status == 0, ran.err
+    (told,) = [line for line in ran.out.splitlines() if "nats per token" in line]
+    assert told.split()[0] == "nothing"
+    assert "Loss with keys hidden from attention, on verses.txt, windows" in ran.out
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(asked(tmp_path / "model")))
+    assert Ran(capsys, "--spec", str(spec), "--knockout").status == 2
 
 
 def test_the_command_writes_and_tells_in_json(

@@ -19,6 +19,7 @@ from tests.kept_points import Died, FolderPoints
 
 TEXT = (Path(__file__).parents[1] / "verses.txt").as_uri()
 SMALL = {"source": TEXT, "samples": 4, "sequence_length": 32, "sample_interval": 10}
+IN_DEPTH = {"samples": 2, "speed": False, "knockout": True, "baseline": "wanda"}
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +74,7 @@ def timeless(report: Report) -> dict[str, Any]:
     ("method", "changes"),
     [
         ("magnitude", {"recipe": {"allocation": "sensitivity"}}),
-        ("sink-wanda", {"recipe": {"allocation": "owl"}}),
+        ("sink-wanda", {"recipe": {"allocation": "owl"}, "evaluation": IN_DEPTH}),
         ("sparsegpt", {"pattern": "2:4"}),
     ],
 )
