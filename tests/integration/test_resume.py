@@ -42,7 +42,7 @@ def make_spec(model: Path, method: str = "sink-wanda", **changes: Any) -> JobSpe
             "method": method,
             "sparsity": 0.5,
             "calibration": SMALL,
-            "evaluation": {"samples": 2, "speed": False},
+            "evaluation": {"samples": 2, "speed": False, "texts": 0},
         }
         | changes
     )

@@ -63,7 +63,7 @@ def make_spec(model: Path | str, method: str = "sink-wanda", **changes: Any) -> 
             "method": method,
             "sparsity": 0.5,
             "calibration": SMALL,
-            "evaluation": {"samples": 4, "speed": False},
+            "evaluation": {"samples": 4, "speed": False, "texts": 0},
         }
         | changes
     )
@@ -193,7 +193,7 @@ def test_the_report_and_the_manifest_tell_the_run(tiny_model: Path, tmp_path: Pa
 
 
 def test_one_forward_per_sample_and_timestep(tiny_model: Path, tmp_path: Path) -> None:
-    spec = make_spec(tiny_model, evaluation=dict.fromkeys(MEASURED, False))
+    spec = make_spec(tiny_model, evaluation=dict.fromkeys(MEASURED, False) | {"texts": 0})
     report = run(spec, tmp_path / "out")
     probe = 2 * 20
     assert report.plan.forwards == 4 * 5

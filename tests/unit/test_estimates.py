@@ -116,6 +116,19 @@ SPECS: dict[str, dict[str, Any]] = {
     "longer than the context": {"calibration": {"samples": 2, "sequence_length": 4096}},
     "the clean text, too": {"calibration": {**CALIBRATION, "include_clean": True, "max_rate": 0.4}},
     "the paper's defaults": {"calibration": {}},
+    "no texts to read": {"evaluation": {"texts": 0}},
+    "what the model writes": {
+        "calibration": {
+            **CALIBRATION,
+            "trajectory": "generation",
+            "diffusion_steps": 80,
+            "generation": {"guidance": 1.0, "block_length": 9},
+        }
+    },
+    "what it writes from left to right": {
+        "source": "example:kjv-ar",
+        "calibration": {**CALIBRATION, "trajectory": "decoding"},
+    },
 }
 
 

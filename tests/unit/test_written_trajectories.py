@@ -66,7 +66,7 @@ def llada(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
 def test_a_timestep_is_the_steps_that_are_left(tmp_path: Path, kind: str) -> None:
     decoder = read(tmp_path / "m", kind)
     found, wanted = written(decoder, asked("generation", include_clean=True, seed=3))
-    states = list(SAMPLERS[kind](decoder, ROWS[:, :5], wanted, generators(3, range(3))))
+    states = list(SAMPLERS[wanted.sampler](decoder, ROWS[:, :5], wanted, generators(3, range(3))))
     assert found.timesteps == (0, 2, 4, 6)
     for index, left in enumerate(found.timesteps):
         assert torch.equal(found.noised[:, index], states[6 - left])
