@@ -6,6 +6,7 @@ from time import perf_counter
 import torch
 
 from core.calibration.prepare import Prepared
+from core.dense import DenseAnswers
 from core.evaluation import speed
 from core.evaluation.draws import draws_of
 from core.evaluation.nelbo import Judgement, NoisyTokens, Watch, draw, judge
@@ -26,6 +27,8 @@ class Judged:
     dense: Judgement | None = None
     pruned: Judgement | None = None
     timing: speed.Timing | None = None
+    dense_origin: str | None = None
+    """Whose judgement of the dense model was taken over."""
 
 
 def sequences(evaluation: Evaluation, prepared: Prepared, family: Family) -> int:
@@ -43,18 +46,28 @@ def judge_both(
     spec: JobSpec,
     group: int,
     watch: Watch,
+    kept: DenseAnswers | None = None,
 ) -> Judged:
-    """Measure what `spec.evaluation` asks for; `decoder` holds the pruned weights before and after."""
+    """Measure what `spec.evaluation` asks for; `decoder` holds the pruned weights before and after.
+
+    What `kept` has of the dense model is not found out again.
+    """
     asked = spec.evaluation
     noisy = answers = original = timing = None
     if asked.nelbo or asked.agreement:
         noisy = draw(prepared.evaluation, decoder.family, spec.calibration.noise_eps, asked.seed)
+        questions = noisy
         answers = judge(decoder, noisy, group=group, watch=lambda done, of: watch(done, 2 * of))
-        put_weights(decoder, dense)
-        original = judge(
-            decoder, noisy, group=group, watch=lambda done, of: watch(of + done, 2 * of)
-        )
-        put_weights(decoder, pruned)
+
+        def judge_dense() -> Judgement:
+            put_weights(decoder, dense)
+            found = judge(
+                decoder, questions, group=group, watch=lambda done, of: watch(of + done, 2 * of)
+            )
+            put_weights(decoder, pruned)
+            return found
+
+        original = kept.of(decoder, noisy, group, judge_dense) if kept else judge_dense()
     if asked.speed:
         timing = speed.compare(
             decoder,
@@ -63,7 +76,7 @@ def judge_both(
             prepared.evaluation[: max(1, group // SPEED_SHARE)],
             perf_counter,
         )
-    return Judged(noisy, original, answers, timing)
+    return Judged(noisy, original, answers, timing, kept.origin if kept else None)
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from pathlib import Path
 from core import evaluate, machine
 from core.analysis_spec import AnalysisSpec
 from core.calibration.token_file import write_token_file
+from core.dense import DenseAnswers
 from core.errors import BadRequest, OutputExists
 from core.evaluate import Judged
 from core.exhaustion import named_exhaustion
@@ -227,7 +228,8 @@ def _carry_out(
             model, loaded, spec, recipe, plan, targets, statistics, finished, phases, blocks
         )
     with phases.phase("evaluating", 0.24, "judging dense and pruned"):
-        judged = _judge(loaded, spec, model, plan, phases)
+        kept = DenseAnswers(options.answers, loaded.revision, scratch)
+        judged = _judge(loaded, spec, model, plan, phases, kept)
     with phases.phase("publishing", 0.04, "writing the report"):
         outcome = Outcome(
             spec=spec,
@@ -267,7 +269,9 @@ def _plan(loaded: Loaded, spec: JobSpec, budget: int) -> Plan:
     )
 
 
-def _judge(loaded: Loaded, spec: JobSpec, model: Path, plan: Plan, phases: Phases) -> Judged:
+def _judge(
+    loaded: Loaded, spec: JobSpec, model: Path, plan: Plan, phases: Phases, kept: DenseAnswers
+) -> Judged:
     return evaluate.judge_both(
         loaded.decoder,
         dense=loaded.checkpoint,
@@ -276,4 +280,5 @@ def _judge(loaded: Loaded, spec: JobSpec, model: Path, plan: Plan, phases: Phase
         spec=spec,
         group=plan.group,
         watch=phases.step,
+        kept=kept,
     )
