@@ -1,12 +1,16 @@
 """Judge the dense and the pruned model on the same tokens, with one model in memory."""
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from core.calibration.prepare import Prepared
+from core.dense import DenseAnswers
 from core.evaluation import speed
 from core.evaluation.draws import draws_of
 from core.evaluation.generation import Texts, go_on
@@ -30,6 +34,8 @@ class Judged:
     pruned: Judgement | None = None
     timing: speed.Timing | None = None
     texts: Texts | None = None
+    dense_origin: str | None = None
+    """Whose judgement of the dense model was taken over."""
 
 
 def sequences(evaluation: Evaluation, prepared: Prepared, family: Family) -> int:
@@ -54,21 +60,32 @@ def judge_both(
     spec: JobSpec,
     group: int,
     watch: Watch,
+    kept: DenseAnswers | None = None,
 ) -> Judged:
-    """Measure what `spec.evaluation` asks for; `decoder` holds the pruned weights before and after."""
-    asked = spec.evaluation
-    noisy, windows = None, prepared.evaluation[: texts(asked, prepared)]
+    """Measure what `spec.evaluation` asks for; `decoder` holds the pruned weights before and after.
+
+    What `kept` has of the dense model is not found out again.
+    """
+    asked, step = spec.evaluation, partial(_half, watch)
+    noisy = answers = original = timing = None
+
+    @contextmanager
+    def with_dense() -> Iterator[None]:
+        put_weights(decoder, dense)
+        yield
+        put_weights(decoder, pruned)
+
+    def judge_dense() -> Judgement:
+        assert noisy is not None
+        with with_dense():
+            return judge(decoder, noisy, group=group, watch=step(1))
+
+    windows = prepared.evaluation[: texts(asked, prepared)]
+    written = _texts(decoder, windows, with_dense(), group, step) if len(windows) else None
     if asked.nelbo or asked.agreement:
         noisy = draw(prepared.evaluation, decoder.family, spec.calibration.noise_eps, asked.seed)
-    answers = original = written = timing = None
-    if noisy is not None or len(windows):
-        answers, by_pruned = _answers(decoder, noisy, windows, group, _half(watch, 0))
-        put_weights(decoder, dense)
-        original, by_dense = _answers(decoder, noisy, windows, group, _half(watch, 1))
-        put_weights(decoder, pruned)
-        if by_dense is not None and by_pruned is not None:
-            prompt = text_continuation(decoder.family, windows.shape[1]).prompt
-            written = Texts(prompt, windows[:, : by_dense.shape[1]], by_dense, by_pruned)
+        answers = judge(decoder, noisy, group=group, watch=step(0))
+        original = kept.of(decoder, noisy, group, judge_dense) if kept else judge_dense()
     if asked.speed:
         timing = speed.compare(
             decoder,
@@ -77,21 +94,27 @@ def judge_both(
             prepared.evaluation[: max(1, group // SPEED_SHARE)],
             perf_counter,
         )
-    return Judged(noisy, original, answers, timing, written)
+    return Judged(noisy, original, answers, timing, written, kept.origin if kept else None)
+
+
+def _texts(
+    decoder: Decoder,
+    windows: Tensor,
+    with_dense: AbstractContextManager[None],
+    group: int,
+    step: Callable[[int], Watch],
+) -> Texts:
+    """What both models make of the beginnings of `windows` (samples, positions)."""
+    by_pruned = go_on(decoder, windows, group=group, watch=step(0))
+    with with_dense:
+        by_dense = go_on(decoder, windows, group=group, watch=step(1))
+    prompt = text_continuation(decoder.family, windows.shape[1]).prompt
+    return Texts(prompt, windows[:, : by_dense.shape[1]], by_dense, by_pruned)
 
 
 def _half(watch: Watch, second: int) -> Watch:
     """Steps of one of two models, told as steps of both."""
     return lambda done, of: watch(second * of + done, 2 * of)
-
-
-def _answers(
-    decoder: Decoder, noisy: NoisyTokens | None, windows: Tensor, group: int, watch: Watch
-) -> tuple[Judgement | None, Tensor | None]:
-    """What the model that `decoder` holds makes of what both are asked."""
-    written = go_on(decoder, windows, group=group, watch=watch) if len(windows) else None
-    judged = None if noisy is None else judge(decoder, noisy, group=group, watch=watch)
-    return judged, written
 
 
 @torch.inference_mode()

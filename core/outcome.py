@@ -107,6 +107,7 @@ def make_report(outcome: Outcome) -> tuple[Report, SinkArrays]:
         quality=_quality(outcome),
         speed=facts.speed_facts(judged.timing, spec.pattern) if judged.timing else None,
         resumed=outcome.resumed,
+        dense_reused=judged.dense_origin,
         seeds={"calibration": spec.calibration.seed, "evaluation": spec.evaluation.seed},
         warnings=_warnings(outcome),
     )

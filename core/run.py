@@ -23,6 +23,7 @@ from core.depth import (
     judging_share,
     look_deeper,
 )
+from core.dense import DenseAnswers
 from core.errors import BadRequest, OutputExists
 from core.evaluate import Judged
 from core.exhaustion import named_exhaustion
@@ -276,7 +277,8 @@ def _carry_out(
     checkpoint = Checkpoint(take_in(model))
     share = EVALUATING * judging_share(spec, loaded)
     with phases.phase("evaluating", share, "judging dense and pruned"):
-        judged = _judge(loaded, spec, checkpoint, plan, phases)
+        kept = DenseAnswers(options.answers, loaded.revision, scratch)
+        judged = _judge(loaded, spec, checkpoint, plan, phases, kept)
     subject = Subject(loaded, spec, plan, targets, seen, checkpoint, judged)
     depth = look_deeper(subject, phases, EVALUATING - share)
     with phases.phase("publishing", 0.04, "writing the report"):
@@ -339,7 +341,14 @@ def _plan(loaded: Loaded, spec: JobSpec, budget: int) -> Plan:
     )
 
 
-def _judge(loaded: Loaded, spec: JobSpec, pruned: Checkpoint, plan: Plan, phases: Phases) -> Judged:
+def _judge(
+    loaded: Loaded,
+    spec: JobSpec,
+    pruned: Checkpoint,
+    plan: Plan,
+    phases: Phases,
+    kept: DenseAnswers,
+) -> Judged:
     return evaluate.judge_both(
         loaded.decoder,
         dense=loaded.checkpoint,
@@ -348,4 +357,5 @@ def _judge(loaded: Loaded, spec: JobSpec, pruned: Checkpoint, plan: Plan, phases
         spec=spec,
         group=plan.group,
         watch=phases.step,
+        kept=kept,
     )

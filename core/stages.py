@@ -11,6 +11,7 @@ import torch
 from core import machine
 from core.calibration.continuation import Written
 from core.calibration.noise import Trajectories
+from core.answers import NO_ANSWERS, Answers
 from core.calibration.prepare import Prepared, prepare
 from core.calibration.writing import write
 from core.calibration_spec import Calibration
@@ -70,6 +71,8 @@ class RunOptions:
     """Told of each shard that is final while the run goes on; the folder's name changes later."""
     points: Points = NO_POINTS
     """Where a run keeps what it has finished, and finds what one before it had."""
+    answers: Answers = NO_ANSWERS
+    """Where runs on the same model keep what they found out about it for each other."""
 
 
 @dataclass(frozen=True, slots=True)

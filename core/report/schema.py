@@ -265,6 +265,11 @@ class Report(_Document):
     resumed: Resumed | None = Field(
         default=None, description="times count the work of earlier runs that was of use"
     )
+    dense_reused: str | None = Field(
+        default=None,
+        description="the run whose judgement of the dense model was taken over, to the bit, instead of"
+        " being made again",
+    )
 
 
 class AnalysisReport(_Document):

@@ -70,7 +70,7 @@ def test_a_run_is_looked_at_in_depth(tmp_path: Path, kind: str) -> None:
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:
     model = tiny(tmp_path / "model", "llada")
-    off = {"reconstruction": False, "sinks_after": False}
+    off = {"reconstruction": False, "sinks_after": False, "texts": 0}
     plain = run(model, tmp_path / "plain", off)
     deep = run(model, tmp_path / "deep", {"knockout": True, "baseline": "wanda"})
     assert deep.quality.nelbo == plain.quality.nelbo
@@ -78,7 +78,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert deep.quality.bands == plain.quality.bands
     assert plain.quality.model_dump(exclude={"nelbo", "agreement", "bands"}) == {
         "objective": "nelbo", "reconstruction": [], "sinks_after": None, "knockout": None,
-        "baseline": None,
+        "baseline": None, "texts": [],
     }  # fmt: skip
     one, other = (load_file(tmp_path / d / "model/model.safetensors") for d in ("plain", "deep"))
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -69,4 +69,4 @@ def test_the_pruned_model_is_watched_on_what_the_dense_one_was(tmp_path: Path) -
     seen = observe(decoder, trajectories(), Sinks(), held_for=None, group=3, watch=ignore)
     again = watch_pruned(decoder, trajectories(), Sinks(), group=3, watch=ignore)
     assert again.shape == (8, 2, 2, 24)
-    assert_close(again, seen.mass[:8], rtol=1e-5, atol=1e-5)
+    assert_close(again, seen.kept[:8], rtol=1e-5, atol=1e-5)

@@ -131,8 +131,8 @@ def test_mass_of_a_beginning_is_that_of_the_beginning_alone(llama: Decoder) -> N
             with attention.watching(alone.__setitem__), torch.inference_mode():
                 llama.run_blocks(found.clean[sample : sample + 1, :length])
             mass = torch.cat([alone[b] for b in range(len(llama.blocks))])
-            assert_close(seen.mass[sample, index, :, :length], mass, atol=1e-5, rtol=1e-5)
-            assert not seen.mass[sample, index, :, length:].any()
+            assert_close(seen.kept[sample, index, :, :length], mass, atol=1e-5, rtol=1e-5)
+            assert not seen.kept[sample, index, :, length:].any()
 
 
 NOISED = [each for each in cells() if (each.inputs, each.order) == ("noised", "one-shot")]
