@@ -32,7 +32,11 @@ def spec_data(typed: Typed, file: Path | None, **more: object) -> dict[str, Any]
         InvalidSpec: the file is not a JSON object.
     """
     given = [name for name in Typed.__dataclass_fields__ if getattr(typed, name) is not None]
-    given += [name for name, value in more.items() if value is not None]
+    for name, value in more.items():
+        if isinstance(value, Mapping):
+            given += [f"{name}.{key}" for key in value]
+        elif value is not None:
+            given.append(name)
     if file is not None:
         if given:
             raise BadRequest(
