@@ -127,12 +127,13 @@ class SinkDynamics:
 
     def all_statistics(self, masked: Tensor, norms: Tensor, stable_persistence: float) -> Tensor:
         """(…, len(STATISTICS)): every statistic, in that order."""
-        stable = self.stable_share(stable_persistence)
+        stable, length = self.stable_share(stable_persistence), self.mass.shape[-1]
+        spatial, temporal = self.spatial_variance_relative(), self.temporal_variance()
         found = {
-            "spatial_variance": self.spatial_variance(),
-            "spatial_variance_relative": self.spatial_variance_relative(),
-            "temporal_variance": self.temporal_variance(),
-            "temporal_variance_relative": self.temporal_variance_relative(),
+            "spatial_variance": spatial / length**2,
+            "spatial_variance_relative": spatial,
+            "temporal_variance": temporal,
+            "temporal_variance_relative": temporal / length**2,
             "stable_share": stable,
             "transient_share": 1 - stable,
             "mass_share": self.mass_share(),
@@ -143,6 +144,10 @@ class SinkDynamics:
             "value_norm_ratio": self.value_norm_ratio(norms),
         }
         return torch.stack([found[name] for name in STATISTICS], -1)
+
+    def __getitem__(self, index: int) -> "SinkDynamics":
+        """Of one along the first axis, where presence is the same along it."""
+        return SinkDynamics(self.mass[index], self.sinks[index], self.centroid[index], self.present)
 
     def _present(self) -> Tensor:
         """(timesteps, positions) bool, or with the axes before."""

@@ -84,21 +84,23 @@ class SinkTotals:
         masked = masked.to(device)
         present = None if present is None else present.to(device)
 
-        def statistics(mass: Tensor, norms: Tensor) -> Moments:
+        def taken(mass: Tensor, norms: Tensor) -> tuple[SinkDynamics, Moments]:
             """Of (timesteps, …, positions), each."""
             dynamics = SinkDynamics.of(mass.movedim(0, -2), sinks.threshold_std, present)
             norms = norms.movedim(0, -2)
-            return Moments.of(dynamics.all_statistics(masked, norms, sinks.stable_persistence))
+            found = dynamics.all_statistics(masked, norms, sinks.stable_persistence)
+            return dynamics, Moments.of(found)
 
-        every = SinkDynamics.of(sample.total, sinks.threshold_std, present)
         norm = sample.value_norm.double()
+        dynamics, blocks = taken(
+            torch.cat([sample.total[:, None], sample.mass], 1),
+            torch.cat([norm.mean(1, keepdim=True), norm], 1),
+        )
+        every = dynamics[0]
         return cls(
             samples=1,
-            blocks=statistics(
-                torch.cat([sample.total[:, None], sample.mass], 1),
-                torch.cat([norm.mean(1, keepdim=True), norm], 1),
-            ),
-            heads=_by_head(sample, statistics),
+            blocks=blocks,
+            heads=_by_head(sample, lambda mass, norms: taken(mass, norms)[1]),
             persistence=persistence_counts(every),
             without_sink=every.timesteps_without_sink(),
         )

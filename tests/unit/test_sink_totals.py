@@ -202,7 +202,7 @@ def test_what_is_held_does_not_grow_with_samples(monkeypatch: pytest.MonkeyPatch
     waiting = SinkWatch(trajectories(40), HEADS, SHAPE, CPU)
     waiting.add(received(40)[: 30 * STEPS + 1])
     alone = SinkWatch(trajectories(40), HEADS, SHAPE, CPU)
-    alone.add(received(40)[:1])
+    alone.add(received(40)[:1].each(torch.clone))
     assert held_bytes(waiting) == held_bytes(alone)
 
 
