@@ -13,20 +13,35 @@ from numpy.typing import NDArray
 from core.report import heatmaps
 from core.report.block_plots import block_plots, whole_ticks
 from core.report.figures import ACCENT, SECOND, Plot, new_figure, quiet
+from core.report.head_plots import head_plots
 from core.report.noise_words import corrupted, corrupts
+from core.report.quality_plots import quality_plots
+from core.report.reading import Readable
 from core.report.schema import AnyReport, CalibrationFacts
 from core.report.sinks_file import SinkArrays
+from core.report.variance_plot import spots_of, variance_plot
 
 MAX_PATHS = 150
 
 
-def all_plots(report: AnyReport, arrays: SinkArrays) -> list[Plot]:
+def all_plots(report: AnyReport | Readable, arrays: SinkArrays | None) -> list[Plot]:
     """Plots in the page's order. What the data cannot fill is left out: the page says so in words."""
+    plots: list[Plot] = []
+    if arrays is not None and report.calibration is not None:
+        plots += _of_arrays(report, report.calibration, arrays)
+    plots += filter(None, [variance_plot(list(spots_of(report)))])
+    return [*plots, *block_plots(report), *head_plots(report), *quality_plots(report)]
+
+
+def _of_arrays(
+    report: AnyReport | Readable, facts: CalibrationFacts, arrays: SinkArrays
+) -> list[Plot]:
+    """What is drawn from the attention itself."""
     samples = chosen_samples(arrays.centroid)
-    plots = [_mass(report.calibration, arrays, samples[0]), _panels(arrays, samples)]
+    plots = [_mass(facts, arrays, samples[0]), _panels(arrays, samples)]
     if np.isfinite(arrays.centroid).any() and len(arrays.timesteps) > 1:
-        plots += [_centroids(report.calibration, arrays, samples[0]), _persistence(report, arrays)]
-    return plots + block_plots(report)
+        plots += [_centroids(facts, arrays, samples[0]), _persistence(report, arrays)]
+    return plots
 
 
 def chosen_samples(centroid: NDArray[np.floating[Any]]) -> list[int]:
@@ -202,8 +217,8 @@ def _centroids(facts: CalibrationFacts, arrays: SinkArrays, sample: int) -> Plot
     )
 
 
-def _persistence(report: AnyReport, arrays: SinkArrays) -> Plot:
-    stable = float(report.job.get("sinks", {}).get("stable_persistence", 0.8))
+def _persistence(report: AnyReport | Readable, arrays: SinkArrays) -> Plot:
+    stable = float((report.job or {}).get("sinks", {}).get("stable_persistence", 0.8))
     steps, samples = len(arrays.timesteps), len(arrays.sink)
     times = arrays.sink.sum(1).ravel()
     per_sample = np.bincount(times[times > 0], minlength=steps + 1)[1:] / samples
