@@ -13,20 +13,35 @@ from numpy.typing import NDArray
 from core.report import heatmaps
 from core.report.block_plots import block_plots, whole_ticks
 from core.report.figures import ACCENT, SECOND, Plot, new_figure, quiet
+from core.report.head_plots import head_plots
+from core.report.knockout_plots import knockout_plots
 from core.report.noise_words import corrupted, corrupts
+from core.report.quality_plots import quality_plots
+from core.report.reading import Readable
 from core.report.schema import AnyReport, CalibrationFacts
 from core.report.sinks_file import SinkArrays
 from core.sinks.kept import PATHS
+from core.report.variance_plot import spots_of, variance_plot
 
 
-def all_plots(report: AnyReport, arrays: SinkArrays) -> list[Plot]:
+def all_plots(report: AnyReport | Readable, arrays: SinkArrays | None) -> list[Plot]:
     """Plots in the page's order. What the data cannot fill is left out: the page says so in words."""
+    plots: list[Plot] = []
+    if arrays is not None and report.calibration is not None and report.sinks is not None:
+        plots += _of_arrays(report, arrays)
+    plots += filter(None, [variance_plot(list(spots_of(report)))])
+    deeper = [*head_plots(report), *quality_plots(report), *knockout_plots(report)]
+    return [*plots, *block_plots(report), *deeper]
+
+
+def _of_arrays(report: AnyReport | Readable, arrays: SinkArrays) -> list[Plot]:
+    """What is drawn from the attention itself."""
     # Of the samples whose mass was kept.
     samples = chosen_samples(arrays.centroid[: len(arrays.mass)])
     plots = [_mass(report, arrays, samples[0]), _panels(arrays, samples)]
     if np.isfinite(arrays.centroid).any() and len(arrays.timesteps) > 1:
         plots += [_centroids(report, arrays, samples[0]), _persistence(report, arrays)]
-    return plots + block_plots(report)
+    return plots
 
 
 def chosen_samples(centroid: NDArray[np.floating[Any]]) -> list[int]:
@@ -46,7 +61,7 @@ def _variance(path: NDArray[np.float64]) -> float | None:
     return float(np.var(seen)) if len(seen) else None
 
 
-def _mass(report: AnyReport, arrays: SinkArrays, sample: int) -> Plot:
+def _mass(report: AnyReport | Readable, arrays: SinkArrays, sample: int) -> Plot:
     facts, kept = report.calibration, len(arrays.mass)
 
     def draw(width: float) -> Figure:
@@ -171,7 +186,7 @@ def _label_outside(axes: Axes, *, left: bool, below: bool) -> None:
     axes.set_xlabel("position (tokens)" if below else "")
 
 
-def _centroids(report: AnyReport, arrays: SinkArrays, sample: int) -> Plot:
+def _centroids(report: AnyReport | Readable, arrays: SinkArrays, sample: int) -> Plot:
     facts, samples = report.calibration, max(report.sinks.samples, len(arrays.centroid))
     paths, steps, positions = arrays.centroid, arrays.timesteps, arrays.mass.shape[-1]
     drawn = np.linspace(0, len(paths) - 1, min(len(paths), PATHS)).round().astype(int)
@@ -210,7 +225,7 @@ def _centroids(report: AnyReport, arrays: SinkArrays, sample: int) -> Plot:
     )
 
 
-def positions_per_sample(report: AnyReport, arrays: SinkArrays) -> NDArray[np.floating[Any]]:
+def positions_per_sample(report: AnyReport | Readable, arrays: SinkArrays) -> heatmaps.Array:
     """(t,) positions that are a sink at 1, 2, … t of the timesteps, mean over samples: over all, or
     over those in `arrays` where the report is of a time before it told."""
     known = report.sinks.persistence_histogram
@@ -221,8 +236,8 @@ def positions_per_sample(report: AnyReport, arrays: SinkArrays) -> NDArray[np.fl
     return counts / len(arrays.sink)
 
 
-def _persistence(report: AnyReport, arrays: SinkArrays) -> Plot:
-    stable = float(report.job.get("sinks", {}).get("stable_persistence", 0.8))
+def _persistence(report: AnyReport | Readable, arrays: SinkArrays) -> Plot:
+    stable = float((report.job or {}).get("sinks", {}).get("stable_persistence", 0.8))
     steps, per_sample = len(arrays.timesteps), positions_per_sample(report, arrays)
 
     def draw(width: float) -> Figure:

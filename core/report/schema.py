@@ -232,6 +232,14 @@ class Quality(_Part):
     baseline: Baseline | None = None
 
 
+class Control(_Part):
+    """Another model, watched on the same text in its own way."""
+
+    model: ModelFacts
+    calibration: CalibrationFacts
+    sinks: SinkFacts
+
+
 class Resumed(_Part):
     """Where a run went on that another had begun. Nothing but times can differ by it."""
 
@@ -249,6 +257,7 @@ class _Document(_Part):
     plan: Cost
     actual: Cost
     sinks: SinkFacts
+    control: Control | None = Field(default=None, description="where the job named one")
     versions: dict[str, str]
     seeds: dict[str, int]
     warnings: list[str]

@@ -1,6 +1,7 @@
 """A job spec from what was typed."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -81,8 +81,8 @@ def signed_in(browser: Chrome, server: Served, key: str, path: str) -> Page:
     page = browser.page()
     page.open(f"{server.url}{path}")
     page.until("document.readyState === 'complete' && document.activeElement.id === 'key'")
-    page.call("Input.insertText", text=key)
-    page.press("Enter", 13)
+    page.type(key)
+    page.press("Enter")
     page.until(f"location.pathname === {path!r} && document.querySelector('.who')")
     return page
 
@@ -118,7 +118,7 @@ class TestAJob:
         button = "document.querySelector('#deliveries button')"
         assert page.eval(f"{button}.ariaLabel") == f"Send again: job.failed, {delivery.id}"
         page.eval(f"{button}.focus()")
-        page.press("Enter", 13)
+        page.press("Enter")
         page.until("document.querySelector('#deliveries .pending')")
         assert page.text(f"#next-{delivery.id}") == "due"
         assert page.until(f"{button}.textContent") == "Send now"
