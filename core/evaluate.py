@@ -89,8 +89,8 @@ def _answers(
     decoder: Decoder, noisy: NoisyTokens | None, windows: Tensor, group: int, watch: Watch
 ) -> tuple[Judgement | None, Tensor | None]:
     """What the model that `decoder` holds makes of what both are asked."""
-    written = go_on(decoder, windows, group=group, watch=watch) if len(windows) else None
     judged = None if noisy is None else judge(decoder, noisy, group=group, watch=watch)
+    written = go_on(decoder, windows, group=group, watch=watch) if len(windows) else None
     return judged, written
 
 
