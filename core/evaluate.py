@@ -80,12 +80,12 @@ def judge_both(
         with with_dense():
             return judge(decoder, noisy, group=group, watch=step(1))
 
-    windows = prepared.evaluation[: texts(asked, prepared)]
-    written = _texts(decoder, windows, with_dense(), group, step) if len(windows) else None
     if asked.nelbo or asked.agreement:
         noisy = draw(prepared.evaluation, decoder.family, spec.calibration.noise_eps, asked.seed)
         answers = judge(decoder, noisy, group=group, watch=step(0))
         original = kept.of(decoder, noisy, group, judge_dense) if kept else judge_dense()
+    windows = prepared.evaluation[: texts(asked, prepared)]
+    written = _texts(decoder, windows, with_dense(), group, step) if len(windows) else None
     if asked.speed:
         timing = speed.compare(
             decoder,

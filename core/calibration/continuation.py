@@ -207,9 +207,8 @@ def _check_family(calibration: Calibration, family: Family) -> None:
     if (asked == "decoding") != decodes:
         how = "writes from left to right" if decodes else "writes by denoising"
         other = "decoding" if decodes else "generation"
-        raise _refused(
-            "trajectory", f"{asked} is not how {family.name} {how}.", f"Ask for {other}."
-        )
+        why = f"{family.name} {how}: no {asked} can be watched."
+        raise _refused("trajectory", why, f"Ask for {other}.")
     known = OPTIONS[family.sampler]
     unknown = tuple(name for name in Generation.model_fields if name not in known)
     surplus = given(calibration.generation, unknown)

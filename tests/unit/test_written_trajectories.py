@@ -253,8 +253,12 @@ def _timesteps_of(decoder: Decoder, timesteps: tuple[int, ...], **changes: Any) 
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
-        ("llada", {"trajectory": "decoding"}, "decoding is not how llada writes by denoising"),
-        ("llama", {"trajectory": "generation"}, "generation is not how llama writes from left"),
+        ("llada", {"trajectory": "decoding"}, "llada writes by denoising: no decoding can"),
+        (
+            "llama",
+            {"trajectory": "generation"},
+            "llama writes from left to right: no generation can",
+        ),
         ("dream", {"generation": {"guidance": 1.0}}, "the sampler of dream has no guidance"),
         ("llada", {"generation": {"top_k": 3}}, "the sampler of llada has no top_k"),
         ("llada", {"generation": {"prompt_length": 20}}, "20 leaves nothing to write"),
