@@ -29,7 +29,7 @@ def mask_rate(timestep: float, steps: int, eps: float) -> float:
     return (1 - eps) * timestep / steps + eps
 
 
-Trajectory = Literal["forward-noise", "generation", "decoding"]
+Trajectory = Literal["forward-noise", "generation", "decoding", "prefixes"]
 Algorithm = Literal["origin", "maskgit-plus", "topk-margin", "entropy"]
 
 
@@ -90,8 +90,9 @@ class Calibration(Strict):
     ) = "uniform"
     """What a timestep counts for in statistics; `inverse-rate` is 1/p, as the NELBO weights it."""
     trajectory: Trajectory = "forward-noise"
-    """What the timesteps are: text under noise, or what the model itself writes after a prompt,
-    `diffusion_steps` being the steps it takes and a timestep the steps that are left."""
+    """What the timesteps are: text under noise; what the model itself writes after a prompt (generation,
+    decoding), `diffusion_steps` being the steps it takes and a timestep the steps that are left; or
+    growing prefixes of the text, for models that write from left to right."""
     generation: Generation = Generation()
 
     @model_validator(mode="after")

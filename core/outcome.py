@@ -21,6 +21,7 @@ from core.report import build, card, depth_facts, facts, sinks_file
 from core.report.schema import (
     AnalysisReport,
     AnyReport,
+    Control,
     Cost,
     ModelFacts,
     Quality,
@@ -51,6 +52,14 @@ class Analysed:
 
 
 @dataclass(frozen=True, slots=True)
+class Controlled:
+    """Another model on the same text, and the arrays that it is drawn from."""
+
+    facts: Control
+    arrays: SinkArrays
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome(Analysed):
     """Everything a run measured that pruned."""
 
@@ -60,20 +69,26 @@ class Outcome(Analysed):
     judged: Judged
     depth: Depth
     resumed: Resumed | None = None
+    control: Controlled | None = None
 
 
 def write_folder(outcome: Outcome, folder: Path) -> None:
     """Write report/, the model card and, last, manifest.json beside the finished model/."""
     report, arrays = make_report(outcome)
     _put_card(report, folder / "model")
-    write_report(report, arrays, folder)
+    write_report(report, arrays, folder, outcome.control)
 
 
-def write_report(report: AnyReport, arrays: SinkArrays, folder: Path) -> None:
+def write_report(
+    report: AnyReport, arrays: SinkArrays, folder: Path, control: Controlled | None = None
+) -> None:
     """Write report/ and, last, the manifest of everything in `folder`."""
     (folder / "report").mkdir(exist_ok=True)
     sinks_file.write(folder / "report" / "sinks.safetensors", arrays)
-    build.write(report, arrays, folder / "report")
+    other = None if control is None else control.arrays
+    if other is not None:
+        sinks_file.write(folder / "report" / "control.safetensors", other)
+    build.write(report, arrays, folder / "report", other)
     manifest.write(
         manifest.build(
             folder,
@@ -100,6 +115,7 @@ def make_report(outcome: Outcome) -> tuple[Report, SinkArrays]:
     shared, arrays = _shared_parts(outcome)
     report = Report(
         **shared,
+        control=None if outcome.control is None else outcome.control.facts,
         recipe=facts.recipe_facts(outcome.recipe, spec.recipe),
         sparsity=facts.sparsity_facts(
             removed.matrices, removed.shares, removed.unreached, removed.heads.fractions()
@@ -114,7 +130,15 @@ def make_report(outcome: Outcome) -> tuple[Report, SinkArrays]:
     return report, arrays
 
 
-def analysis_report(analysed: Analysed) -> tuple[AnalysisReport, SinkArrays]:
+def control_of(analysed: Analysed) -> Controlled:
+    """What a report says of a model that stands beside another."""
+    shared, arrays = _shared_parts(analysed)
+    return Controlled(Control(**{name: shared[name] for name in Control.model_fields}), arrays)
+
+
+def analysis_report(
+    analysed: Analysed, control: Controlled | None = None
+) -> tuple[AnalysisReport, SinkArrays]:
     """The document of a run that only watched, and the arrays that its plots are drawn from."""
     shared, arrays = _shared_parts(analysed)
     seeds, knockout = {"calibration": analysed.spec.calibration.seed}, None
@@ -125,6 +149,7 @@ def analysis_report(analysed: Analysed) -> tuple[AnalysisReport, SinkArrays]:
         )
     report = AnalysisReport(
         **shared,
+        control=None if control is None else control.facts,
         knockout=knockout,
         seeds=seeds,
         warnings=list(analysed.loaded.prepared.warnings),

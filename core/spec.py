@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
@@ -162,6 +162,9 @@ class JobSpec(Strict):
     sinks: Sinks = Sinks()
     evaluation: Evaluation = Evaluation()
     output: Output = Output()
+    control: ModelRef | None = None
+    """Another model, watched on the same text in its own way, to stand beside in the report. Plans and
+    estimates leave it out."""
     webhook: Webhook | None = None
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
@@ -201,12 +204,28 @@ def objections(spec: JobSpec) -> Iterator[tuple[str, str]]:
         )
     yield from _timestep_objections(spec, recipe)
     yield from trajectory_objections(spec.calibration)
+    yield from control_objections(spec)
     baseline = spec.evaluation.baseline
     if baseline is not None and METHODS[baseline] == recipe:
         yield (
             "evaluation.baseline",
             f"{baseline} does what the job does: there is nothing to compare",
         )
+
+
+class Watched(Protocol):
+    """What both kinds of spec have."""
+
+    @property
+    def control(self) -> ModelRef | None: ...
+    @property
+    def calibration(self) -> Calibration: ...
+
+
+def control_objections(spec: Watched) -> Iterator[tuple[str, str]]:
+    if spec.control is not None and spec.calibration.source.endswith(".safetensors"):
+        why = "a token file has the ids of one vocabulary: name a text that both models can read"
+        yield "control", why
 
 
 def _timestep_objections(spec: JobSpec, recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -285,6 +304,8 @@ def refuse_unavailable(spec: JobSpec) -> None:
         }
     )
     refuse_sources(spec.model)
+    if spec.control is not None:
+        refuse_sources(spec.control)
 
 
 def refuse_sources(model: ModelRef) -> None:

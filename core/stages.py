@@ -1,6 +1,6 @@
 """The stages that runs are made of: load, plan, watch, prune. Nothing here writes a report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,9 @@ from core.evaluation.prompts import texts_of
 from core.filling import check_room
 from core.hub_sources import HubSource
 from core.models.checkpoint import Checkpoint, CheckpointWriter
+from core.models.config import read_config
 from core.models.decoder import Decoder, load
+from core.models.families import Family
 from core.models.intake import Intake, content_revision, take_in
 from core.phases import Phases
 from core.points import NO_POINTS, Points
@@ -48,6 +50,7 @@ from core.sinks.watch import full_shapes
 from core.sources import Allowed, ModelSource, Roots, model_source, text_source
 from core.spec import JobSpec, ModelRef, Sinks
 from core.texts import Downloads, opened
+from core.trajectory_objections import UNWRITTEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +120,14 @@ def fetch(
     evaluation_samples: int,
     to_prune: bool,
     watch: Watch,
+    adapt: Callable[[Calibration, Family], Calibration] | None = None,
 ) -> Loaded:
     """Read model and calibration source.
 
     What has to be downloaded goes below `scratch`, where it must stay as long as the model is used;
     `watch` is told of its bytes. A model that is neither `to_prune` nor judged, and
-    writes nothing, comes without its head.
+    writes nothing, comes without its head. `adapt` says what a model of its family is watched on, where
+    that is not the spec's.
     """
     allowed = Allowed(options.model_roots, options.source_buckets, options.hub_models)
     wanted = text_source(calibration.source, allowed)
@@ -132,7 +137,9 @@ def fetch(
         checkpoint = Checkpoint(intake)
         if to_prune:
             checkpoint.fetch_all()
-        writes = calibration.trajectory != "forward-noise"
+        if adapt is not None:
+            calibration = adapt(calibration, read_config(intake.folder)[0])
+        writes = calibration.trajectory not in UNWRITTEN
         decoder = load(checkpoint, device, head=to_prune or writes or evaluation_samples > 0)
         family, dimensions = decoder.family, decoder.dimensions
         prepared = prepare(calibration, text, intake.folder, family, dimensions, evaluation_samples)

@@ -7,6 +7,8 @@ from core.calibration_spec import Calibration, Generation
 
 OF_NOISE: Final = ("stratified", "keep_prefix", "max_rate")
 """Options that say how noise is drawn."""
+UNWRITTEN: Final = ("forward-noise", "prefixes")
+"""Trajectories that no model has to write."""
 OF_DECODING: Final = ("prompt_length", "temperature")
 """What there is to say of writing from left to right."""
 OF_DREAM: Final = ("algorithm", "algorithm_temperature", "top_p", "top_k")
@@ -24,14 +26,18 @@ def trajectory_objections(calibration: Calibration) -> Iterator[tuple[str, str]]
     """(field, why) of each option that contradicts the trajectory or means nothing under it."""
     asked, generation = calibration.trajectory, calibration.generation
     every = tuple(Generation.model_fields)
-    if asked == "forward-noise":
+    if asked in UNWRITTEN:
         for name in given(generation, every):
-            yield f"calibration.generation.{name}", "nothing is written: the trajectory is noise"
+            yield f"calibration.generation.{name}", f"nothing is written: the trajectory is {asked}"
+    if asked == "forward-noise":
         return
     defaults: Any = Calibration.model_fields
     for name in OF_NOISE:
         if getattr(calibration, name) != defaults[name].default:
             yield f"calibration.{name}", f"no noise is drawn: the trajectory is {asked}"
+    if asked == "prefixes":
+        yield from _without_masks(calibration)
+        return
     prompt, length = generation.prompt_length, calibration.sequence_length
     if prompt is not None and prompt >= length:
         why = f"{prompt} leaves nothing to write in sequences of {length}"
@@ -46,10 +52,14 @@ def _of_decoding(calibration: Calibration, every: tuple[str, ...]) -> Iterator[t
     unknown = tuple(name for name in every if name not in OF_DECODING)
     for name in given(calibration.generation, unknown):
         yield f"calibration.generation.{name}", "writing from left to right has no such choice"
+    yield from _without_masks(calibration)
+
+
+def _without_masks(calibration: Calibration) -> Iterator[tuple[str, str]]:
     if calibration.timestep_weights == "inverse-rate":
         yield (
             "calibration.timestep_weights",
-            "inverse-rate weighs by what is masked, and decoding masks nothing",
+            f"inverse-rate weighs by what is masked, and {calibration.trajectory} masks nothing",
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ import pytest
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server")
 _SECONDS: Final = 20.0
-_TRIED: Final = """() => {
+_TRIED: Final = """(() => {
   try { const found = %s; return found instanceof Node || found; } catch { return null; }
-}"""
+})()"""
 
 
 @dataclass
@@ -36,10 +37,11 @@ class Page:
 
     def until(self, script: str, seconds: float = _SECONDS) -> Any:
         """The expression's value, true for an element, as soon as there is one; without what it throws."""
-        found = self.page.wait_for_function(
-            _TRIED % script, timeout=1000 * seconds, polling=50
-        )
-        return found.json_value()
+        deadline = time.monotonic() + seconds
+        while not (value := self.eval(_TRIED % script)):
+            assert time.monotonic() < deadline, (script, self.eval("document.body.innerText"))
+            time.sleep(0.05)
+        return value
 
     def text(self, selector: str) -> str:
         """What a person reads there."""

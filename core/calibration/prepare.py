@@ -11,6 +11,7 @@ from core.calibration import builtin, text
 from core.calibration.continuation import Continuation, continuation
 from core.calibration.documents import read_documents
 from core.calibration.noise import Noise, Trajectories, draw
+from core.calibration.prefixes import growing_prefixes
 from core.calibration.recorded import from_recorded, weighted
 from core.calibration.samplers.decoding import NOT_YET
 from core.calibration.token_file import read_token_file
@@ -220,6 +221,15 @@ def noised(
     Raises:
         InvalidSpec: an option does not fit the sequences, which may be shorter than the spec's.
     """
+    if calibration.trajectory == "prefixes":
+        if family.attention != "causal":
+            raise InvalidSpec(
+                f"calibration.trajectory: {family.name} sees its whole text at every step, so a prefix of"
+                " it is another text.",
+                remedy="Ask for forward-noise, or for generation.",
+            )
+        steps = calibration.diffusion_steps
+        return weighted(growing_prefixes(clean, calibration.timesteps, steps), calibration)
     if calibration.keep_prefix >= clean.shape[1]:
         raise InvalidSpec(
             f"calibration.keep_prefix {calibration.keep_prefix} leaves nothing to corrupt in "

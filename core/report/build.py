@@ -26,9 +26,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 INCOMPLETE: Final = "What is left of this result can be seen below."
 
 
-def write(report: AnyReport, arrays: SinkArrays, folder: Path) -> None:
+def write(
+    report: AnyReport, arrays: SinkArrays, folder: Path, control: SinkArrays | None = None
+) -> None:
     """Write report.json, report.html and plots/*.png, *.svg into `folder`, which is made if missing."""
-    pictures = draw(all_plots(report, arrays), folder)
+    pictures = draw(all_plots(report, arrays, control), folder)
     (folder / "report.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(page(report, pictures), encoding="utf-8")
 

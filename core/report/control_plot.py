@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from core.report import heatmaps
 from core.report.figures import Plot, new_figure
+from core.report.reading import Readable
 from core.report.schema import AnyReport
 from core.report.sinks_file import SinkArrays
 from core.report.words import drift_of
@@ -12,10 +13,12 @@ from core.report.words import drift_of
 COLUMNS = 256
 
 
-def control_plot(report: AnyReport, own: SinkArrays, other: SinkArrays, sample: int) -> Plot | None:
+def control_plot(
+    report: AnyReport | Readable, own: SinkArrays, other: SinkArrays, sample: int
+) -> Plot | None:
     """The two heatmaps under one colour scale; None where no control was watched."""
     control = report.control
-    if control is None:
+    if control is None or report.model is None or report.sinks is None:
         return None
     beside = min(sample, len(other.mass) - 1)
     sides = (

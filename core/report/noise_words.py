@@ -18,6 +18,7 @@ PROCESSES = {
     "recorded": "a recorded trajectory, used as it is; no noise was drawn",
     "generation": "none: the model wrote over masks by its own sampler, and was watched at it",
     "decoding": "none: the model wrote from left to right, and was watched at it",
+    "prefixes": "none: the model read the text from left to right, and was watched at it",
 }
 MANY = 12
 """Timesteps up to which all are named."""
@@ -29,8 +30,13 @@ def corrupted(facts: CalibrationFacts) -> str:
 
 
 def written(facts: CalibrationFacts) -> bool:
-    """Whether the model itself wrote what it was watched on."""
-    return facts.process in ("generation", "decoding")
+    """Whether the model itself wrote what it was watched on, or read it as if it did."""
+    return facts.process in ("generation", "decoding", "prefixes")
+
+
+def grows(facts: CalibrationFacts) -> bool:
+    """Whether later positions of a text come to exist from timestep to timestep."""
+    return facts.process in ("decoding", "prefixes")
 
 
 def corrupts(facts: CalibrationFacts) -> bool:

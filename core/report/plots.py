@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from core.report import heatmaps
 from core.report.block_plots import block_plots, whole_ticks
+from core.report.control_plot import control_plot
 from core.report.figures import ACCENT, SECOND, Plot, new_figure, quiet
 from core.report.head_plots import head_plots
 from core.report.knockout_plots import knockout_plots
-from core.report.noise_words import corrupted, corrupts
+from core.report.noise_words import corrupted, corrupts, grows
 from core.report.quality_plots import quality_plots
 from core.report.reading import Readable
 from core.report.schema import AnyReport, CalibrationFacts
@@ -24,21 +25,27 @@ from core.sinks.kept import PATHS
 from core.report.variance_plot import spots_of, variance_plot
 
 
-def all_plots(report: AnyReport | Readable, arrays: SinkArrays | None) -> list[Plot]:
+def all_plots(
+    report: AnyReport | Readable, arrays: SinkArrays | None, control: SinkArrays | None = None
+) -> list[Plot]:
     """Plots in the page's order. What the data cannot fill is left out: the page says so in words."""
     plots: list[Plot] = []
     if arrays is not None and report.calibration is not None and report.sinks is not None:
-        plots += _of_arrays(report, arrays)
+        plots += _of_arrays(report, arrays, control)
     plots += filter(None, [variance_plot(list(spots_of(report)))])
     deeper = [*head_plots(report), *quality_plots(report), *knockout_plots(report)]
     return [*plots, *block_plots(report), *deeper]
 
 
-def _of_arrays(report: AnyReport | Readable, arrays: SinkArrays) -> list[Plot]:
+def _of_arrays(
+    report: AnyReport | Readable, arrays: SinkArrays, control: SinkArrays | None
+) -> list[Plot]:
     """What is drawn from the attention itself."""
     # Of the samples whose mass was kept.
     samples = chosen_samples(arrays.centroid[: len(arrays.mass)])
     plots = [_mass(report, arrays, samples[0]), _panels(arrays, samples)]
+    if control is not None:
+        plots += filter(None, [control_plot(report, arrays, control, samples[0])])
     if np.isfinite(arrays.centroid).any() and len(arrays.timesteps) > 1:
         plots += [_centroids(report, arrays, samples[0]), _persistence(report, arrays)]
     return plots
@@ -103,7 +110,7 @@ def _mass_title(facts: CalibrationFacts) -> str:
         return "Where attention goes, timestep by timestep"
     if facts.replaces:
         return "Where attention goes as noise gives way to text"
-    if facts.process == "decoding":
+    if grows(facts):
         return "Where attention goes as the text grows"
     return "Where attention goes as noise becomes text"
 
@@ -114,7 +121,7 @@ def _time_note(facts: CalibrationFacts) -> str:
         return ""
     if facts.process == "recorded":
         return " The last recorded timestep is on top."
-    if facts.process == "decoding":
+    if grows(facts):
         return " The top row is the shortest beginning; writing runs downwards."
     below = "the text clears downwards" if facts.replaces else "writing runs downwards"
     return f" The top row is the noisiest; {below}."

@@ -42,9 +42,12 @@ class CalibrationFacts(_Part):
         description="commit of the data set, s3-version:… or s3-etag:… of the object; None where the"
         " source has no revisions"
     )
-    process: Literal["llada", "dream", "uniform", "recorded", "generation", "decoding"] = Field(
+    process: Literal[
+        "llada", "dream", "uniform", "recorded", "generation", "decoding", "prefixes"
+    ] = Field(
         description="what noised the text; recorded: a token file held the noised sequences; generation,"
-        " decoding: nothing did, the model wrote them by denoising or from left to right"
+        " decoding: nothing did, the model wrote them by denoising or from left to right; prefixes:"
+        " nothing did, the text was shown up to a place that moves on"
     )
     replaces: bool = Field(
         description="whether corrupted positions hold other tokens instead of the mask token"
@@ -135,7 +138,7 @@ class PersistentPositions(_Part):
 class SinkFacts(_Part):
     """Attention-sink statistics on one trajectory; formulas in docs/methods.md."""
 
-    trajectory: Literal["forward-noise", "recorded", "generation", "decoding"]
+    trajectory: Literal["forward-noise", "recorded", "generation", "decoding", "prefixes"]
     samples: int
     timesteps: list[int]
     positions: int

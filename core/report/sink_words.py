@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from core.report import words
-from core.report.noise_words import corrupted, corrupts
+from core.report.noise_words import corrupted, corrupts, grows
 from core.report.schema import AnyReport, Mean
 
 NONE = "–"
@@ -123,7 +123,7 @@ def about_model(report: AnyReport) -> str:
         "it never writes over noise, and its text was noised only so that the same statistics can be"
         " taken of both kinds"
     )
-    if report.calibration.process == "decoding":
+    if grows(report.calibration):
         noised = "it was watched at that, on beginnings that grow; what it had not written yet counts nowhere"
     elif not corrupts(report.calibration):
         noised = "its text was not noised"

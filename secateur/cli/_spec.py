@@ -22,6 +22,7 @@ class Typed:
     sequence_length: int | None = None
     seed: int | None = None
     trajectory: str | None = None
+    control: str | None = None
 
 
 def spec_data(typed: Typed, file: Path | None, **more: object) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def spec_data(typed: Typed, file: Path | None, **more: object) -> dict[str, Any]
         "method": typed.method,
         "sparsity": typed.sparsity,
         "pattern": typed.pattern,
+        "control": None if typed.control is None else {"source": as_source(typed.control)},
         "calibration": {k: v for k, v in calibration.items() if v is not None} or None,
         **more,
     }

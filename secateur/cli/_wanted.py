@@ -20,6 +20,7 @@ _OPTIONS: Final[dict[str, Any]] = {
     "sequence_length": o.SequenceLength,
     "seed": o.Seed,
     "trajectory": o.Trajectory,
+    "control": o.Control,
     "spec": o.SpecFile,
 }
 

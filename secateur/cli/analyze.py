@@ -23,6 +23,7 @@ def analyze(
     sequence_length: o.SequenceLength = None,
     seed: o.Seed = None,
     trajectory: o.Trajectory = None,
+    control: o.Control = None,
     spec: o.SpecFile = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to make, with the whole report.")
@@ -72,6 +73,7 @@ def analyze(
         sequence_length=sequence_length,
         seed=seed,
         trajectory=trajectory,
+        control=control,
     )
     asked = {"per_head": per_head, "dump": dump_mass}
     sinks = {name: True for name, flag in asked.items() if flag}

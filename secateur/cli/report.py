@@ -1,4 +1,4 @@
-"""`secateur report`: results side by side."""
+"""`secateur report`: a result's page made anew, or results side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,12 +29,15 @@ def report(
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
-    """Compare results: what was removed, what it cost, how sure that is."""
+    """Make a result's page anew, whatever is left of it; or compare results with --compare."""
+    if not compare:
+        _rebuild(places, out or Path("report.html"), force=force, json=json)
+        return
     from core.comparison.compare import compare as compared
     from secateur.cli._comparing import check_page, named_sources, show_comparison, write_page
     from secateur.cli._output import note, show_json
 
-    _check(places, compare=compare)
+    _check(places)
     if out is not None:
         check_page(out, force=force)
     comparison = compared(named_sources(places, url, key_file))
@@ -48,15 +51,36 @@ def report(
         note(f"page: {out}")
 
 
-def _check(places: list[str], *, compare: bool) -> None:
+def _rebuild(places: list[str], out: Path, *, force: bool, json: bool) -> None:
+    """The page of one result on this machine, and its plots in a folder beside it."""
+    from core.errors import BadRequest
+    from secateur.cli import _local
+    from secateur.cli._comparing import check_page
+    from secateur.cli._output import note, result, show_json
+
+    if len(places) != 1:
+        raise BadRequest(
+            f"{len(places)} results were named, and a page is of one.",
+            remedy="Add --compare to see them side by side.",
+        )
+    check_page(out, force=force)
+    _local.engine()  # says what to install where plots cannot be drawn
+    from core.report.rebuild import rebuild
+
+    found = rebuild(Path(places[0]), out.parent / "plots")
+    out.write_text(found.html, encoding="utf-8")
+    if json:
+        show_json({"page": str(out), "missing": list(found.missing)})
+        return
+    for what in found.missing:
+        note(f"missing: {what}")
+    result(f"page  {out}")
+
+
+def _check(places: list[str]) -> None:
     from core.comparison.compare import MOST
     from core.errors import BadRequest
 
-    if not compare:
-        raise BadRequest(
-            "--compare is missing: all that this command does is to compare.",
-            remedy="Write: secateur report --compare A B",
-        )
     if not 2 <= len(places) <= MOST:
         raise BadRequest(
             f"{len(places)} results were named; 2 to {MOST} can be compared.",

@@ -39,7 +39,7 @@ OPTIONS = RunOptions(device="cpu", threads=1)
 def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take longer than such runs: only the tests marked `plots` have them drawn."""
     if not request.node.get_closest_marker("plots"):
-        monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+        monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
 
 
 def asked(model: Path, **calibration: Any) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_only_the_sequences_that_are_watched_need_text(tiny_model: Path, tmp_pat
 def test_what_sinks_are_worth_is_what_a_job_finds(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.run.Evaluation", lambda: Evaluation(samples=3))
+    monkeypatch.setattr("core.looking.Evaluation", lambda: Evaluation(samples=3))
     monkeypatch.setattr("core.outcome.Evaluation", lambda: Evaluation(samples=3))
     # Of random models hardly a position stands out by more.
     sinks = {"sinks": {"threshold_std": 1.0}}
@@ -300,7 +300,7 @@ def test_the_command_prints_a_summary_and_leaves_nothing(
 def test_the_command_tells_what_sinks_are_worth(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.run.Evaluation", lambda: Evaluation(samples=2))
+    monkeypatch.setattr("core.looking.Evaluation", lambda: Evaluation(samples=2))
     ran = Ran(capsys, *arguments(tiny(tmp_path / "model", "llama")), "--knockout")
     assert ran.status == 0, ran.err
     (told,) = [line for line in ran.out.splitlines() if "nats per token" in line]

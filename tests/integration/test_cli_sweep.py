@@ -27,7 +27,7 @@ def run(server: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No plots, which take longer than such runs."""
-    monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
 
 
 def base(model: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ SAMPLES = 2
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No plots, which take longer than such runs."""
-    monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ SMALL = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No plots, which take longer than such runs."""
-    monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
 
 
 def run(model: Path, out: Path, evaluation: dict[str, Any], **changes: Any) -> Report:

@@ -41,7 +41,7 @@ NOTHING = {"samples": 2, "nelbo": False, "agreement": False, "speed": False, "te
 def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take longer than such runs: only the tests marked `plots` have them drawn."""
     if not request.node.get_closest_marker("plots"):
-        monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+        monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
 
 
 def run(model: Path, out: Path, *, points: Any = None, **changes: Any) -> Report:
