@@ -1,7 +1,7 @@
 # `make demo` and `make test` work on a fresh machine: the first call installs into .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint api-docs serve chaos clean
+.PHONY: help setup demo test lint api-docs report-schema serve chaos clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -23,11 +23,14 @@ lint: setup  ## Check style, types and import directions
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/mypy tools/check_demo.py
-	@.venv/bin/mypy -m tools.api_docs
+	@.venv/bin/mypy -m tools.api_docs -m tools.report_schema
 	@.venv/bin/lint-imports
 
 api-docs: setup  ## Write docs/api.md from the API's own description
 	@.venv/bin/python -m tools.api_docs
+
+report-schema: setup  ## Write docs/report.schema.json from the report's own types
+	@.venv/bin/python -m tools.report_schema
 
 serve: setup  ## Start the service on this machine; Ctrl-C stops it
 	@.venv/bin/secateur serve

@@ -13,6 +13,7 @@ from api import (
     audit,
     auth,
     catalog,
+    comparisons,
     dashboard,
     described,
     estimates,
@@ -26,6 +27,7 @@ from api import (
     openapi,
     problems,
     sessions,
+    sweeps,
     tenants,
     webhooks,
     workers,
@@ -38,7 +40,7 @@ from api.pace import Pace
 from api.places import Places
 from api.refusals import Refusals
 from api.resources import configured, open_resources
-from api.waiting import Waiting
+from api.waiting import Waiting, sweeps_watched
 from api.watcher import Watcher
 from core.jobs.migrate import migrate
 from core.settings import Settings
@@ -49,6 +51,8 @@ ROUTERS: Final = (
     job_changes.router,
     events.router,
     artifacts.router,
+    comparisons.router,
+    sweeps.router,
     estimates.router,
     catalog.router,
     workers.router,
@@ -101,7 +105,7 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     )
     app.state.resources = resources
     app.state.waiting = Waiting(
-        Watcher(resources.jobs.versions),
+        Watcher(sweeps_watched(resources.jobs.versions, resources.jobs.sweep_signatures)),
         Places(settings.max_waiting, settings.max_waiting_per_tenant),
     )
     told = metrics.Metrics(resources.jobs.figures, resources.clock, settings.metrics_token)

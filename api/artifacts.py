@@ -30,8 +30,8 @@ from core.store.manifest import MANIFEST, ManifestFile, media_type, read
 _CHUNK: Final = 1 << 20
 _REPORTS: Final = {"application/json": "report/report.json", "text/html": "report/report.html"}
 _LINK_SECONDS: Final = 900  # to begin a download in; one that has begun goes on
-_PARTS_OF_PAGES: Final = ("text/html", "image/png")
-_SHOWN: Final = ("text/html", "image/png", "application/json", "text/plain")
+_PARTS_OF_PAGES: Final = ("text/html", "image/png", "image/svg+xml")
+_SHOWN: Final = (*_PARTS_OF_PAGES, "application/json", "text/plain")
 
 router = APIRouter(
     prefix="/v1/jobs/{job_id}",

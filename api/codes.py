@@ -61,6 +61,7 @@ from core.limit_errors import (
     StorageFull,
     TooManyFailures,
 )
+from core.sweep_errors import SweepNotFound
 from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 from core.webhooks.errors import DeliveryNotFound, RotatedTooOften, WebhookRefused
 
@@ -142,6 +143,8 @@ PROBLEMS: Final[Mapping[type[SecateurError], Row]] = {type(row.sample): row for 
     Row("There is nothing at this path.",
         NotFound("there is nothing at /v1/job.", remedy="The API is described at /docs.")),
     Row("The tenant has no such job. Another tenant's is told in the same words.", JobNotFound(JOB_ID)),
+    Row("The tenant has no such sweep. Another tenant's is told in the same words.",
+        SweepNotFound("swp_0123456789abcdefghjkmnpq")),
     Row("The job left no such file.",
         ArtifactNotFound(f"job {JOB_ID} has no artifact 'model/weights'.",
                          remedy=f"GET /v1/jobs/{JOB_ID}/artifacts lists what there is.")),

@@ -26,9 +26,11 @@ from core.limit_errors import OperatorOnly
 from core.quotas import Quotas as ByTenant
 from core.sources import Allowed
 from core.store.base import ObjectStore
+from core.sweep_errors import SweepNotFound
 from core.telemetry import fields
 
 _JOB_ID: Final = re.compile(r"job_[0-9a-z]{24}")
+_SWEEP_ID: Final = re.compile(r"swp_[0-9a-z]{24}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +141,29 @@ async def _job_id(
     ],
 ) -> str:
     """Ids that no job can have never reach the database."""
-    if not _JOB_ID.fullmatch(job_id):
-        raise JobNotFound(job_id[:100])
+    check_job_id(job_id)
     fields.note(job=job_id)
     return job_id
+
+
+def check_job_id(job_id: str) -> None:
+    """Raise JobNotFound for what no job is called."""
+    if not _JOB_ID.fullmatch(job_id):
+        raise JobNotFound(job_id[:100])
+
+
+async def _sweep_id(
+    sweep_id: Annotated[
+        str,
+        InPath(
+            description="as POST /v1/sweeps answered it", examples=["swp_0123456789abcdefghjkmnpq"]
+        ),
+    ],
+) -> str:
+    """The same of sweeps."""
+    if not _SWEEP_ID.fullmatch(sweep_id):
+        raise SweepNotFound(sweep_id[:100])
+    return sweep_id
 
 
 async def _origin(request: Request) -> Origin:
@@ -167,3 +188,4 @@ Administered = Annotated[Reach, Depends(_reach)]
 By = Annotated[Actor, Depends(actor_of)]
 MadeBy = Annotated[Origin, Depends(_origin)]
 JobId = Annotated[str, Depends(_job_id)]
+SweepId = Annotated[str, Depends(_sweep_id)]

@@ -27,8 +27,10 @@ from api.problems import (
     problem_of,
     title_of,
 )
+from core.comparison.document import Comparison
 from core.errors import InvalidSpec, NotFound, SecateurError, StoreUnavailable
 from core.spec import JobSpec
+from core.sweep_spec import SweepSpec
 
 Operation = dict[str, Any]
 Response = dict[str, Any]
@@ -152,7 +154,7 @@ def _derived(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
         routes=app.routes,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (JobSpec, Problem):
+    for model in (JobSpec, SweepSpec, Comparison, Problem):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema

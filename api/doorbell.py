@@ -35,8 +35,8 @@ class Doorbell:
         # Asked for by URL: a CELERY_BROKER_URL in the environment would overrule the setting.
         self._broker = self._celery.connection_for_write(broker_url)
 
-    def ring(self, job_id: str) -> None:
-        """Ask some worker to look at `job_id`; never raises."""
+    def ring(self, job_id: str) -> bool:
+        """Ask some worker to look at `job_id`; never raises, and says whether the broker took it."""
         try:
             with pools.producers[self._broker].acquire(block=True, timeout=_SECONDS) as producer:
                 self._celery.send_task(
@@ -44,6 +44,8 @@ class Doorbell:
                 )
         except Exception as error:  # noqa: BLE001 - whatever the broker does, the job is committed
             logger.warning("%s: no worker was called (%s); the reaper will call one", job_id, error)
+            return False
+        return True
 
     def check(self) -> None:
         """Raise StoreUnavailable unless the broker answers now."""

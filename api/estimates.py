@@ -97,7 +97,9 @@ def checked_spec(
         InvalidSpec, NotAvailable, SourceRefused, DestinationRefused, WebhookRefused, ModelNotFound.
     """
     spec = parse_spec(posted)
-    model_source(spec.model.source, sources, spec.model.revision)
+    for model in (spec.model, spec.control):
+        if model is not None:
+            model_source(model.source, sources, model.revision)
     text_source(spec.calibration.source, sources)
     if spec.output.push is not None:
         permitted(spec.output.push, destinations)

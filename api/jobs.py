@@ -27,7 +27,7 @@ from api.estimates import EXAMPLE, PROBLEMS, Estimates, checked_size, checked_sp
 from api.idempotency import IdempotencyKey
 from api.problems import documented
 from api.ranges import matches
-from api.waiting import Wait, WaitingRoom, etag_of, worth_telling
+from api.waiting import Wait, WaitingRoom, etag_of, of_job, worth_telling
 from core.errors import InvalidSpec, JobNotFound
 from core.estimates.views import Estimate
 from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
@@ -151,6 +151,10 @@ def list_jobs(
             max_length=1024, pattern=r"^[^\x00]*$", description="only jobs with this `model.source`"
         ),
     ] = None,
+    sweep: Annotated[
+        str | None,
+        Query(pattern=r"^swp_[0-9a-z]{24}$", description="only jobs of this sweep"),
+    ] = None,
     limit: Limit = 50,
     after: Annotated[str | None, Query(max_length=512, description="`next` of a page")] = None,
 ) -> Response:
@@ -161,6 +165,7 @@ def list_jobs(
         method=method,
         model=model,
         metadata=_metadata_filter(request),
+        sweep=sweep,
         limit=limit,
         after=after,
     )
@@ -222,5 +227,5 @@ async def read_job(
     job = await read()
     if wait:
         with room.places.one(tenant):
-            job = await worth_telling(request, room, read, job, wait)
+            job = await worth_telling(request, room, read, job, wait, of_job)
     return tagged(request, job, etag_of(job.version))

@@ -27,6 +27,10 @@ server's log lines have it, too.
 TAGS: Final = [
     {"name": "jobs", "description": "Submit, watch, cancel, retry and delete pruning jobs."},
     {"name": "artifacts", "description": "What a succeeded job left: checkpoint and report."},
+    {
+        "name": "sweeps",
+        "description": "Many jobs at once from a grid, and their results side by side.",
+    },
     {"name": "webhooks", "description": "Signed messages about jobs, and what became of each."},
     {"name": "catalog", "description": "Methods, model families and example models."},
     {"name": "workers", "description": "Who carries jobs out."},
@@ -78,6 +82,7 @@ JOB: Final[dict[str, Any]] = {
     "spec": SPEC,
     "metadata": {"team": "search"},
     "priority": 0,
+    "sweep_id": None,
     "version": 7,
 }
 LISTED: Final[dict[str, Any]] = {**JOB, "attempts": None}

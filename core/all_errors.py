@@ -10,6 +10,7 @@ from core import (
     key_errors,
     limit_errors,
     run_errors,
+    sweep_errors,
     waiting_errors,
 )
 from core.destinations import errors as push_errors
@@ -24,6 +25,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     key_errors,
     limit_errors,
     run_errors,
+    sweep_errors,
     waiting_errors,
     estimate_errors,
     push_errors,

@@ -29,6 +29,35 @@ def mask_rate(timestep: float, steps: int, eps: float) -> float:
     return (1 - eps) * timestep / steps + eps
 
 
+Trajectory = Literal["forward-noise", "generation", "decoding", "prefixes"]
+Algorithm = Literal["origin", "maskgit-plus", "topk-margin", "entropy"]
+
+
+class Generation(Strict):
+    """How a model goes on with its prompts, where it is watched while it writes. Which of these a
+    model's sampler knows depends on its family: docs/calibration.md."""
+
+    prompt_length: Annotated[int, Field(ge=1, lt=131072)] | None = None
+    """Positions at the beginning that are given; None is a quarter of the sequence."""
+    temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """0 takes the most likely token."""
+    block_length: Annotated[int, Field(ge=1, lt=131072)] | None = None
+    """LLaDA: positions that are finished before those after them are begun; None is all of them, or
+    the block that the model was trained with."""
+    remasking: Literal["low-confidence", "random"] = "low-confidence"
+    """LLaDA: which of its predictions a step gives up again."""
+    guidance: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """LLaDA: weight w of classifier-free guidance; 0 is none."""
+    algorithm: Algorithm = "entropy"
+    """Dream: which positions a step writes."""
+    algorithm_temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Dream: 0 writes where the model is surest."""
+    top_p: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Dream: only the likeliest tokens that make up this share are candidates."""
+    top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Dream: only so many tokens are candidates."""
+
+
 RATE_ROUNDING = 1e-9
 """A rate this close to `max_rate` is equal to it: 0.3 is not exactly representable."""
 
@@ -60,6 +89,11 @@ class Calibration(Strict):
         ]
     ) = "uniform"
     """What a timestep counts for in statistics; `inverse-rate` is 1/p, as the NELBO weights it."""
+    trajectory: Trajectory = "forward-noise"
+    """What the timesteps are: text under noise; what the model itself writes after a prompt (generation,
+    decoding), `diffusion_steps` being the steps it takes and a timestep the steps that are left; or
+    growing prefixes of the text, for models that write from left to right."""
+    generation: Generation = Generation()
 
     @model_validator(mode="after")
     def _has_a_timestep(self) -> Self:

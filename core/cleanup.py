@@ -17,6 +17,7 @@ from core.jobs.store import JobStore
 from core.removal import finish_removals
 from core.retention import Retention, expired
 from core.store.base import ObjectStore
+from core.sweep_cleanup import clean_sweeps
 
 UNKNOWN_AGE: Final = timedelta(days=1)
 """How old everything of an unknown job must be: its row may not be where we look yet."""
@@ -72,6 +73,10 @@ def clean(
                 removed.bytes += info.bytes
         if not dry_run:
             _sweep(jobs, store, ended)
+    age, about = (UNKNOWN_AGE if unknown else None), (going if dry_run else None)
+    for info in clean_sweeps(jobs, store, now, unknown=age, as_if_expired=about):
+        removed.objects += 1
+        removed.bytes += info.bytes
     if not dry_run:
         finish_removals(jobs, store, now)
     taken, left = _unknown(jobs, store, now, remove=unknown, dry_run=dry_run)

@@ -17,6 +17,7 @@ SecateurError
 │   ├── JobNotFound
 │   ├── ArtifactNotFound
 │   ├── KeyNotFound          [core.key_errors]
+│   ├── SweepNotFound        [core.sweep_errors]
 │   ├── ArtifactsExpired     they were there, and retention has removed them
 │   └── DeliveryNotFound     [core.webhooks.errors]
 ├── Conflict

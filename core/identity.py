@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from core.calibration.noise import Trajectories
+from core.evaluation.nelbo import NoisyTokens
 from core.models.decoder import Decoder
 from core.spec import JobSpec
 
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 """Of the points, and of the arithmetic between them: whoever changes either counts it up."""
 
 SOFTWARE: Final = ("secateur", "torch", "transformers", "numpy")
@@ -35,6 +36,25 @@ def run_identity(
         "spec": _digest(spec.model_dump_json()),
         "model": revision,
         "sequences": _sequences(trajectories),
+        **{name: version(name) for name in SOFTWARE},
+        "build of torch": torch.__version__,
+        "dtype": str(decoder.embedding.dtype),
+        **_machine(decoder.device),
+    }
+
+
+def dense_identity(
+    revision: str, noisy: NoisyTokens, decoder: Decoder, group: int
+) -> dict[str, str]:
+    """What the dense model's judgement depends on: no spec, since all of it that counts is in `noisy`.
+
+    The size of groups counts, too: kernels may add up in another order for another one.
+    """
+    return {
+        "format": FORMAT,
+        "model": revision,
+        "questions": _numbers(noisy.clean, noisy.masked, noisy.rate, noisy.maskable),
+        "group": str(group),
         **{name: version(name) for name in SOFTWARE},
         "build of torch": torch.__version__,
         "dtype": str(decoder.embedding.dtype),
@@ -69,9 +89,15 @@ def _processor() -> str:
 
 def _sequences(trajectories: Trajectories) -> str:
     """Of every number that calibration is made of: text, tokenizer and noise are all in it."""
+    parts = (trajectories.clean, trajectories.noised, trajectories.weights, trajectories.present)
+    return _numbers(*parts)
+
+
+def _numbers(*parts: Tensor | None) -> str:
     total = hashlib.sha256()
-    parts: tuple[Tensor, ...] = (trajectories.clean, trajectories.noised, trajectories.weights)
     for part in parts:
+        if part is None:
+            continue
         total.update(f"{part.dtype} {list(part.shape)}\n".encode())
         total.update(part.contiguous().numpy().tobytes())
     return total.hexdigest()

@@ -36,9 +36,10 @@ class QuotaReached(LimitReached):
 class QueueFull(QuotaReached):
     code = "quota-queued-jobs"
 
-    def __init__(self, tenant: str, used: int, limit: int) -> None:
+    def __init__(self, tenant: str, used: int, limit: int, more: int = 1) -> None:
+        wanted = f"; {more} more were asked for at once" if more > 1 else ""
         super().__init__(
-            f"tenant {tenant} has {used} queued jobs, and may have {limit}.",
+            f"tenant {tenant} has {used} queued jobs, and may have {limit}{wanted}.",
             remedy="Wait until some have started, or cancel some.",
             retry_after=_QUEUE_SECONDS,
         )

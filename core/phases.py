@@ -19,10 +19,13 @@ class Phases:
         self._message = ""
         self._since: float | None = None
         self.seconds: dict[str, float] = {}
+        self.scale = 1.0
+        """What the shares of phases to come are multiplied by, where they are only a part of the whole."""
 
     @contextmanager
     def phase(self, name: Phase, share: float, message: str) -> Iterator[None]:
         """A part of the work that takes about `share` of the whole; a phase may have several."""
+        share *= self.scale
         self._phase, self._share, self._message = name, share, message
         self.reached = max(self.reached, self._begun)
         self._report(Progress(name, self.reached, message))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
@@ -10,6 +10,7 @@ from core.calibration_spec import Calibration, Strict, known_scheme
 from core.errors import InvalidSpec, NotAvailable
 from core.json_models import from_json
 from core.recipes import METHODS, Inputs, Method, Order, Recipe, SinkUse
+from core.trajectory_objections import trajectory_objections
 from core.webhooks.urls import parse_target
 
 MODEL_SCHEMES = ("hf://", "s3://", "file:///", "example:")
@@ -72,6 +73,11 @@ class Sinks(Strict):
     threshold_std: Annotated[float, Field(ge=0, le=100)] = 2.0
     sharpness: Annotated[float, Field(gt=0, le=1e6)] = 5.0
     stable_persistence: Annotated[float, Field(gt=0, le=1)] = 0.8
+    per_head: bool = False
+    """Whether every head's statistics are reported beside every block's."""
+    dump: bool = False
+    """Whether `report/sinks-full.safetensors` is written: attention mass and value norms of every
+    sample, by block and, with `per_head`, by head."""
 
 
 class Evaluation(Strict):
@@ -80,8 +86,18 @@ class Evaluation(Strict):
     nelbo: bool = True
     agreement: bool = True
     speed: bool = True
+    reconstruction: bool = True
+    """How far each pruned block's output is from the dense one's."""
+    sinks_after: bool = True
+    """Where the pruned model's attention sinks are, on the first calibration samples."""
+    knockout: bool = False
+    """The dense model's loss with its sinks hidden from attention, beside random positions."""
+    baseline: Method | None = None
+    """Another method, by which the model is pruned once more to be compared."""
     samples: Annotated[int, Field(ge=2, le=65536)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    texts: Annotated[int, Field(ge=0, le=16)] = 2
+    """Held-out beginnings that dense and pruned go on with, to be read side by side."""
 
 
 class Output(Strict):
@@ -146,6 +162,9 @@ class JobSpec(Strict):
     sinks: Sinks = Sinks()
     evaluation: Evaluation = Evaluation()
     output: Output = Output()
+    control: ModelRef | None = None
+    """Another model, watched on the same text in its own way, to stand beside in the report. Plans and
+    estimates leave it out."""
     webhook: Webhook | None = None
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
@@ -184,6 +203,29 @@ def objections(spec: JobSpec) -> Iterator[tuple[str, str]]:
             f"pattern {spec.pattern} fixes every group's share: only unstructured can be allocated",
         )
     yield from _timestep_objections(spec, recipe)
+    yield from trajectory_objections(spec.calibration)
+    yield from control_objections(spec)
+    baseline = spec.evaluation.baseline
+    if baseline is not None and METHODS[baseline] == recipe:
+        yield (
+            "evaluation.baseline",
+            f"{baseline} does what the job does: there is nothing to compare",
+        )
+
+
+class Watched(Protocol):
+    """What both kinds of spec have."""
+
+    @property
+    def control(self) -> ModelRef | None: ...
+    @property
+    def calibration(self) -> Calibration: ...
+
+
+def control_objections(spec: Watched) -> Iterator[tuple[str, str]]:
+    if spec.control is not None and spec.calibration.source.endswith(".safetensors"):
+        why = "a token file has the ids of one vocabulary: name a text that both models can read"
+        yield "control", why
 
 
 def _timestep_objections(spec: JobSpec, recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -262,6 +304,8 @@ def refuse_unavailable(spec: JobSpec) -> None:
         }
     )
     refuse_sources(spec.model)
+    if spec.control is not None:
+        refuse_sources(spec.control)
 
 
 def refuse_sources(model: ModelRef) -> None:

@@ -1,27 +1,37 @@
 """The stages that runs are made of: load, plan, watch, prune. Nothing here writes a report."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
 import torch
 
 from core import machine
+from core.calibration.continuation import Written
+from core.calibration.noise import Trajectories
+from core.answers import NO_ANSWERS, Answers
 from core.calibration.prepare import Prepared, prepare
+from core.calibration.writing import write
 from core.calibration_spec import Calibration
 from core.crew import Watch
 from core.errors import InvalidSpec
 from core.evaluation import speed
+from core.evaluation.prompts import texts_of
+from core.filling import check_room
 from core.hub_sources import HubSource
 from core.models.checkpoint import Checkpoint, CheckpointWriter
+from core.models.config import read_config
 from core.models.decoder import Decoder, load
+from core.models.families import Family
 from core.models.intake import Intake, content_revision, take_in
 from core.phases import Phases
 from core.points import NO_POINTS, Points
 from core.progress import Finished, keep_quiet
 from core.pruning.engine import NONE_FINISHED, Pruned, prune
 from core.pruning.engine import Finished as FinishedBlocks
+from core.pruning.heads import HeadTally
 from core.pruning.observe import (
     FROM_THE_START,
     Observation,
@@ -35,9 +45,12 @@ from core.pruning.statistics import Statistic, statistic_of
 from core.pruning.targets import Targets, make_targets
 from core.pruning.workload import widest_inputs
 from core.recipes import Recipe
+from core.sinks.full_file import FULL_NAME, full_bytes, full_file
+from core.sinks.watch import full_shapes
 from core.sources import Allowed, ModelSource, Roots, model_source, text_source
 from core.spec import JobSpec, ModelRef, Sinks
 from core.texts import Downloads, opened
+from core.trajectory_objections import UNWRITTEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,8 @@ class RunOptions:
     """Told of each shard that is final while the run goes on; the folder's name changes later."""
     points: Points = NO_POINTS
     """Where a run keeps what it has finished, and finds what one before it had."""
+    answers: Answers = NO_ANSWERS
+    """Where runs on the same model keep what they found out about it for each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,7 @@ class Loaded:
 class Removed:
     """What pruning took away."""
 
+    heads: HeadTally
     matrices: dict[str, tuple[tuple[int, int], int]] = field(default_factory=dict)
     """Tensor name → (shape, removed)."""
     unreached: list[str] = field(default_factory=list)
@@ -89,6 +105,7 @@ class Removed:
         name = pruned.matrix.name
         before = self.matrices.get(name, (shape, 0))[1]
         self.matrices[name] = shape, before + pruned.removed
+        self.heads.add(pruned.matrix.block, pruned.matrix.role, pruned.heads)
         if not pruned.reached:
             self.unreached.append(name)
 
@@ -103,11 +120,14 @@ def fetch(
     evaluation_samples: int,
     to_prune: bool,
     watch: Watch,
+    adapt: Callable[[Calibration, Family], Calibration] | None = None,
 ) -> Loaded:
     """Read model and calibration source.
 
     What has to be downloaded goes below `scratch`, where it must stay as long as the model is used;
-    `watch` is told of its bytes. A model that is not `to_prune` comes without its head.
+    `watch` is told of its bytes. A model that is neither `to_prune` nor judged, and
+    writes nothing, comes without its head. `adapt` says what a model of its family is watched on, where
+    that is not the spec's.
     """
     allowed = Allowed(options.model_roots, options.source_buckets, options.hub_models)
     wanted = text_source(calibration.source, allowed)
@@ -117,7 +137,10 @@ def fetch(
         checkpoint = Checkpoint(intake)
         if to_prune:
             checkpoint.fetch_all()
-        decoder = load(checkpoint, device, head=to_prune)
+        if adapt is not None:
+            calibration = adapt(calibration, read_config(intake.folder)[0])
+        writes = calibration.trajectory not in UNWRITTEN
+        decoder = load(checkpoint, device, head=to_prune or writes or evaluation_samples > 0)
         family, dimensions = decoder.family, decoder.dimensions
         prepared = prepare(calibration, text, intake.folder, family, dimensions, evaluation_samples)
     return Loaded(checkpoint, decoder, content_revision(intake), prepared)
@@ -154,14 +177,18 @@ def plan_run(
     recipe: Recipe,
     budget: int | None,
     *,
+    per_head: bool = False,
     evaluation_sequences: int = 0,
     probe_sequences: int = 0,
+    texts: int = 0,
+    depth_sequences: int = 0,
+    baseline: Recipe | None = None,
 ) -> Plan:
     """What the run will take, timed on one group of its own sequences."""
     decoder, prepared = loaded.decoder, loaded.prepared
     _check_timesteps(recipe, prepared)
     samples, timesteps, positions = prepared.trajectories.noised.shape
-    weight_bytes = decoder.weight_bytes
+    weight_bytes, writing = decoder.weight_bytes, prepared.writing
     work = Workload(
         dimensions=decoder.dimensions,
         weight_bytes=weight_bytes,
@@ -171,7 +198,15 @@ def plan_run(
         positions=positions,
         evaluation_sequences=evaluation_sequences,
         probe_sequences=probe_sequences,
+        depth_sequences=depth_sequences,
+        baseline=baseline,
         inputs=widest_inputs(decoder.family, decoder.dimensions),
+        written=(
+            *((Written(samples, writing.cost),) if writing else ()),
+            *texts_of(decoder.family, prepared.evaluation.shape[1], texts),
+        ),
+        remembers=writing is not None and writing.sampler == "decoding",
+        per_head=per_head,
     )
     plan = make_plan(
         work,
@@ -185,6 +220,27 @@ def plan_run(
     return plan.timed(seconds / (plan.group * forward_flops(decoder.dimensions, positions)))
 
 
+def write_trajectory(
+    loaded: Loaded, calibration: Calibration, plan: Plan, phases: Phases
+) -> Trajectories:
+    """What the dense model makes of the prompts it is to be watched on."""
+    writing = loaded.prepared.writing
+    assert writing is not None
+    return write(
+        loaded.decoder,
+        loaded.prepared.trajectories.clean,
+        writing,
+        calibration,
+        group=plan.group,
+        watch=phases.step,
+    )
+
+
+def watched_on(loaded: Loaded, trajectories: Trajectories) -> Loaded:
+    """The same with `trajectories` instead of what was there before they were written."""
+    return replace(loaded, prepared=replace(loaded.prepared, trajectories=trajectories))
+
+
 def watch_sinks(
     loaded: Loaded,
     sinks: Sinks,
@@ -192,17 +248,31 @@ def watch_sinks(
     plan: Plan,
     phases: Phases,
     passage: Passage = FROM_THE_START,
+    *,
+    report: Path | None = None,
 ) -> Observation:
-    """Attention mass on every timestep; with it the recipe's statistics, where the plan holds inputs."""
-    return observe(
-        loaded.decoder,
-        loaded.prepared.trajectories,
-        sinks,
-        held_for=recipe if plan.hold_inputs else None,
-        group=plan.group,
-        watch=phases.step,
-        passage=passage,
-    )
+    """Attention on every timestep; with it the recipe's statistics, where the plan holds inputs.
+
+    `report` is the folder that the full resolution is written into, where `sinks` asks for it.
+    """
+    decoder, trajectories = loaded.decoder, loaded.prepared.trajectories
+    with ExitStack() as files:
+        full = None
+        if sinks.dump and report is not None:
+            report.mkdir(exist_ok=True)
+            shapes = full_shapes(trajectories, decoder.dimensions, sinks)
+            check_room(report, full_bytes(shapes))
+            full = files.enter_context(full_file(report / FULL_NAME, shapes))
+        return observe(
+            decoder,
+            trajectories,
+            sinks,
+            held_for=recipe if plan.hold_inputs else None,
+            group=plan.group,
+            watch=phases.step,
+            passage=passage,
+            full=full,
+        )
 
 
 def measure(
@@ -219,7 +289,7 @@ def measure(
         return {}, None
     if seen.statistics:
         return seen.statistics, None
-    watched = Watched.of(recipe, loaded.prepared.trajectories, seen.mass.sum(2), spec.sinks)
+    watched = Watched.of(recipe, loaded.prepared.trajectories, seen.mass, spec.sinks)
     if not recipe.all_blocks_at_once:
         return {}, watched
     kind = statistic_of(recipe)
@@ -251,7 +321,7 @@ def prune_into(
     folder.mkdir()
     to_come = [matrix.name for matrix in loaded.decoder.all_matrices()]
     writer = CheckpointWriter(loaded.checkpoint, folder, to_come, finished)
-    removed = Removed(shares=targets.shares)
+    removed = Removed(HeadTally(loaded.decoder.dimensions), shares=targets.shares)
 
     def keep(pruned: Pruned) -> None:
         matrix = pruned.matrix

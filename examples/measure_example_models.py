@@ -28,8 +28,7 @@ from core.progress import ignore
 from core.recipes import METHODS
 from core.report.schema import Mean, Report
 from core.run import execute
-from core.sinks.scores import sink_set
-from core.sinks.statistics import SinkDynamics, sink_centroid, summarise
+from core.sinks.statistics import SinkDynamics, summarise
 from core.spec import parse_spec
 from core.stages import RunOptions
 
@@ -100,14 +99,14 @@ def decoding_sinks(decoder: Decoder, ids: Tensor) -> SinkDynamics:
     """Sinks as the prefix grows; each step's sink set is judged within its own prefix."""
     samples, positions = ids.shape
     mass = torch.zeros(samples, TIMESTEPS, positions, dtype=torch.float64)
-    sinks = torch.zeros(samples, TIMESTEPS, positions, dtype=torch.bool)
+    present = torch.zeros(TIMESTEPS, positions, dtype=torch.bool)
     for t in range(TIMESTEPS):
         prefix = positions * (t + 1) // TIMESTEPS
         within = mass[:, t, :prefix]
         with watching(lambda _, received, within=within: within.add_(received)):
             decoder.run_blocks(ids[:, :prefix])
-        sinks[:, t, :prefix] = sink_set(within, 2.0)
-    return SinkDynamics(mass, sinks, sink_centroid(mass, sinks))
+        present[t, :prefix] = True
+    return SinkDynamics.of(mass, 2.0, present)
 
 
 @torch.inference_mode()

@@ -22,12 +22,13 @@ from secateur.bearer import BearerKey
 from secateur.blocking import blocking, blocking_each
 from secateur.job_calls import JobCalls
 from secateur.line import BlockingLine
+from secateur.sweep_calls import SweepCalls
 from secateur.webhook_calls import WebhookCalls
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
 
-class Calls(JobCalls, ArtifactCalls, WebhookCalls, AdminCalls):
+class Calls(JobCalls, ArtifactCalls, SweepCalls, WebhookCalls, AdminCalls):
     """Everything that can be asked of one server."""
 
 
@@ -58,6 +59,16 @@ class Client:
     artifacts = blocking(Calls.artifacts)
     report = blocking(Calls.report)
     download = blocking(Calls.download)
+
+    submit_sweep = blocking(Calls.submit_sweep)
+    estimate_sweep = blocking(Calls.estimate_sweep)
+    sweep = blocking(Calls.sweep)
+    sweeps = blocking_each(Calls.sweeps)
+    wait_sweep = blocking(Calls.wait_sweep)
+    cancel_sweep = blocking(Calls.cancel_sweep)
+    delete_sweep = blocking(Calls.delete_sweep)
+    compare_sweep = blocking(Calls.compare_sweep)
+    compare = blocking(Calls.compare)
 
     deliveries = blocking_each(Calls.deliveries)
     delivery = blocking(Calls.delivery)

@@ -67,10 +67,17 @@ class JobCalls(Asking):
         method: str | None = None,
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        sweep: str | None = None,
         page_size: int = 50,
     ) -> AsyncGenerator[Job, None]:
         """Every job that matches all that is given, newest first, page by page."""
-        given = {"state": state, "method": method, "model": model, "limit": page_size}
+        given = {
+            "state": state,
+            "method": method,
+            "model": model,
+            "sweep": sweep,
+            "limit": page_size,
+        }
         query = {name: value for name, value in given.items() if value is not None}
         query |= {f"metadata.{key}": value for key, value in (metadata or {}).items()}
         return self._paged("/v1/jobs", of(JobPage), query)

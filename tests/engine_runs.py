@@ -36,7 +36,7 @@ class EngineRun:
         )  # fmt: skip
 
     def watched(self, seen: Observation) -> Watched:
-        return Watched.of(self.recipe, self.trajectories, seen.mass.sum(2), self.sinks)
+        return Watched.of(self.recipe, self.trajectories, seen.mass, self.sinks)
 
     def statistics(self) -> dict[str, Statistic]:
         """Of the dense model, where the recipe takes those of all blocks at once."""

@@ -5,6 +5,7 @@ import torch
 from core.models.decoder import Decoder
 
 SINK_TOKEN = 7
+ANSWER = 9
 STRENGTH = 60.0
 """Of queries and of the sink's key, far above what the scaled product divides by."""
 
@@ -31,3 +32,25 @@ def plant_sink(decoder: Decoder, *, token: int = SINK_TOKEN) -> None:
         k.weight.view(-1, head, k.in_features)[:, half - 1, 0] = STRENGTH**0.5
         o.weight[0] = 0
         down.weight[0] = 0
+
+
+@torch.inference_mode()
+def lean_on_sink(decoder: Decoder, *, answer: int = ANSWER) -> None:
+    """Have the model of `plant_sink` name `answer` wherever it attends to the sink.
+
+    Values say whether a position holds the sink token, by the first feature; attention writes that to
+    the second, which nothing else does, and the head reads it as the answer.
+    """
+    decoder.embedding[:, 1] = 0
+    head = decoder.dimensions.head_dim
+    for block in range(len(decoder.blocks)):
+        _, _, v, o, _, _, down = (m.linear for m in decoder.matrices(block)[:7])
+        v.weight.zero_()
+        v.bias.zero_()
+        v.weight.view(-1, head, v.in_features)[:, 0, 0] = 1
+        o.weight.zero_()
+        o.weight.view(o.out_features, -1, head)[1, :, 0] = 1
+        down.weight[1] = 0
+    reader = decoder._model.lm_head.weight
+    reader[:, 1] = 0
+    reader[answer, 1] = 3

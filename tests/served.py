@@ -25,6 +25,7 @@ from core.spec import parse_spec
 from core.store import manifest
 from core.store.base import ObjectStore
 from core.store.urls import open_store
+from core.sweep_spec import parse_sweep, planned
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 LEASE = 60.0
@@ -49,6 +50,11 @@ class Served:
     def submit(self, tenant: str = "default", /, **more: Any) -> str:
         """A queued job, straight into the database."""
         return self.jobs.create(tenant, parse_spec(self.spec(**more)), NOW).id
+
+    def sweep(self, tenant: str = "default", /, **more: Any) -> str:
+        """A sweep of two queued jobs, straight into the database."""
+        data = {"base": self.spec(), "grid": {"sparsity": [0.25, 0.5]}, **more}
+        return self.jobs.create_sweep(tenant, planned(parse_sweep(data)), NOW).sweep.id
 
     def claim(self, job_id: str) -> int:
         """The epoch under which the job now runs."""

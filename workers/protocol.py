@@ -50,6 +50,8 @@ class Request(_Message):
     log_level: str = "INFO"
     traceparent: str | None = None
     """The trace that the run belongs to."""
+    sweep_id: str | None = None
+    """The sweep whose jobs share what they find out about the dense model."""
 
 
 _SECRETS: TypeAdapter[dict[str, SecretStr]] = TypeAdapter(dict[str, SecretStr])

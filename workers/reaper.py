@@ -17,6 +17,7 @@ from core.jobs.store import JobStore
 from core.removal import finish_removals
 from core.settings import Settings
 from core.store.base import ObjectStore
+from core.sweep_cleanup import clean_sweeps
 from workers.bell import Bell
 
 logger = logging.getLogger(__name__)
@@ -108,3 +109,5 @@ class Reaper:
                 logger.info("%s: artifacts expired", job_id)
         if removed := cleanup.abort_uploads(self._jobs, self._store, now):
             logger.info("removed %d unfinished uploads", removed)
+        for info in clean_sweeps(self._jobs, self._store, now, unknown=None):
+            logger.info("removed %s, which its sweep needs no longer", info.key)

@@ -224,6 +224,7 @@ class Supervisor:
             mlflow=target_for(settings, self.store_url, objects_of(claim.job_id, claim.epoch)),
             log_level=settings.log_level,
             traceparent=traceparent,
+            sweep_id=claim.sweep_id,
         )
 
     def _succeed(self, claim: Claim, result: Done) -> State:

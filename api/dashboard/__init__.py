@@ -1,4 +1,4 @@
-"""Pages for people: the list of jobs, one job, the API's description, and the way in.
+"""Pages for people: the list of jobs, one job, several side by side, the API's description, and the way in.
 
 The pages are fixed files; what a user wrote reaches them only as JSON, set as text by the scripts.
 """
@@ -24,8 +24,11 @@ router = APIRouter(include_in_schema=False)
 _SIGNED_IN: Final = [Depends(caller_of)]
 
 
-def _page(name: str) -> FileResponse:
-    return FileResponse(_HERE / "pages" / name, media_type="text/html", headers=_HEADERS)
+def _page(name: str, *, frames: bool = False) -> FileResponse:
+    """With `frames`, pages of this server may lie within it."""
+    policy = _HEADERS["Content-Security-Policy"] + ("; frame-src 'self'" if frames else "")
+    headers = {**_HEADERS, "Content-Security-Policy": policy}
+    return FileResponse(_HERE / "pages" / name, media_type="text/html", headers=headers)
 
 
 @router.get("/", dependencies=_SIGNED_IN)
@@ -36,6 +39,11 @@ async def job_list() -> FileResponse:
 @router.get("/jobs/{job_id}", dependencies=_SIGNED_IN)
 async def job(job_id: str) -> FileResponse:  # noqa: ARG001 - the page's script reads it off the URL
     return _page("job.html")
+
+
+@router.get("/compare", dependencies=_SIGNED_IN)
+async def compare() -> FileResponse:
+    return _page("compare.html", frames=True)
 
 
 @router.get("/docs")

@@ -30,16 +30,32 @@ class Trajectories:
     """(samples, timesteps) float32: λ, what the timestep counts for in statistics."""
     timesteps: tuple[int, ...]
     """The t of each noised version, 0 for the clean sequence itself."""
+    present: Tensor | None = None
+    """(samples, timesteps, positions) bool: positions that exist yet, the first of each sequence; None
+    where all do. No position that exists sees one that does not."""
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """(samples, timesteps) int64: how many positions exist; None where all do."""
+        return None if self.present is None else self.present.sum(-1)
 
     @classmethod
     def recorded(
-        cls, clean: Tensor, noised: Tensor, timesteps: tuple[int, ...], mask_id: int | None
+        cls,
+        clean: Tensor,
+        noised: Tensor,
+        timesteps: tuple[int, ...],
+        mask_id: int | None,
+        lengths: Tensor | None = None,
     ) -> "Trajectories":
-        """A trajectory that was recorded elsewhere; its rates are the shares that are masked, or
-        that differ from the clean sequence where there is no mask token."""
+        """States of sequences as they were met; rates are the shares that are masked, or that differ
+        from the clean sequence where there is no mask token. lengths (samples, timesteps)."""
         masked = noised != clean[:, None] if mask_id is None else noised == mask_id
         rates = masked.float().mean(-1)
-        return cls(clean, noised, masked, rates, torch.ones_like(rates), timesteps)
+        present = None
+        if lengths is not None and int(lengths.min()) < noised.shape[-1]:
+            present = torch.arange(noised.shape[-1]) < lengths[..., None]
+        return cls(clean, noised, masked, rates, torch.ones_like(rates), timesteps, present)
 
     def with_clean(self) -> "Trajectories":
         """The same with the clean sequences as a first timestep, t = 0, which corrupts nothing."""
@@ -51,6 +67,11 @@ class Trajectories:
             rates=torch.nn.functional.pad(self.rates, (1, 0), value=0.0),
             weights=torch.nn.functional.pad(self.weights, (1, 0), value=1.0),
             timesteps=(0, *self.timesteps),
+            present=(
+                None
+                if self.present is None
+                else torch.nn.functional.pad(self.present, (0, 0, 1, 0), value=True)
+            ),
         )
 
     def weighted(self, asked: str | tuple[float, ...]) -> "Trajectories":

@@ -8,12 +8,16 @@ from pathlib import Path
 from torch import Tensor
 
 from core.calibration import builtin, text
+from core.calibration.continuation import Continuation, continuation
 from core.calibration.documents import read_documents
 from core.calibration.noise import Noise, Trajectories, draw
+from core.calibration.prefixes import growing_prefixes
 from core.calibration.recorded import from_recorded, weighted
+from core.calibration.samplers.decoding import NOT_YET
 from core.calibration.token_file import read_token_file
+from core.calibration.writing import to_write
 from core.calibration_spec import Calibration
-from core.errors import BadTokenFile, InvalidSpec, TextTooShort
+from core.errors import BadTokenFile, InvalidSpec, ModelError, TextTooShort
 from core.models.families import Dimensions, Family
 from core.sources import BuiltinText
 from core.spec import Evaluation
@@ -32,6 +36,10 @@ class Prepared:
     """What names the bytes that were read; None where the source has no revisions."""
     recorded: bool = False
     """Whether the trajectory is a recorded one, for which no noise was drawn."""
+    writing: Continuation | None = None
+    """What the model is to write, or has written, of the trajectory; None where it does not."""
+    tokenizer: text.TextTokenizer | None = None
+    """What makes text of tokens; None where the model has none, or nothing is to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +107,15 @@ def _from_builtin(asked: Asked, name: str) -> Prepared:
             (builtin.HELD_OUT, asked.evaluation_samples),
         )
     ]
-    trajectories = noised(rows[0], calibration, asked.family, asked.dimensions)
-    return Prepared(trajectories, rows[1], f"{calibration.source}, held-out part", warnings)
+    trajectories, writing = _begun(rows[0], asked)
+    return Prepared(
+        trajectories=trajectories,
+        evaluation=rows[1],
+        evaluation_text=f"{calibration.source}, held-out part",
+        warnings=warnings + (writing.warnings if writing else ()),
+        writing=writing,
+        tokenizer=tokenizer,
+    )
 
 
 def _from_text(asked: Asked, files: Files) -> Prepared:
@@ -117,12 +132,15 @@ def _from_text(asked: Asked, files: Files) -> Prepared:
     )
     rows = text.pack(tokens, tokenizer.start, windows, length, calibration.seed, files.name)
     clean, held_out = rows[: calibration.samples], rows[calibration.samples :]
+    trajectories, writing = _begun(clean, asked)
     return Prepared(
-        trajectories=noised(clean, calibration, asked.family, asked.dimensions),
+        trajectories=trajectories,
         evaluation=held_out,
         evaluation_text=f"{files.name}, windows that calibration did not see",
-        warnings=warnings,
+        warnings=warnings + (writing.warnings if writing else ()),
         source_revision=files.revision,
+        writing=writing,
+        tokenizer=tokenizer,
     )
 
 
@@ -144,15 +162,46 @@ def _from_tokens(asked: Asked, files: Files) -> Prepared:
         spare = tokens.input_ids[: asked.evaluation_samples]
         named = "the calibration rows of the token file"
         warnings = ("quality was measured on calibration tokens: the token file has no others",)
+    writing = None
     if tokens.noised is None:
-        trajectories = noised(clean, calibration, asked.family, dimensions)
+        trajectories, writing = _begun(clean, asked)
+        warnings += writing.warnings if writing else ()
     else:
         trajectories, labels = from_recorded(
-            clean, tokens.noised[:used], calibration, dimensions.mask_token
+            tokens.first(used), calibration, asked.family, dimensions.mask_token
         )
         warnings += labels
-    recorded = tokens.noised is not None
-    return Prepared(trajectories, spare, named, warnings, files.revision, recorded)
+    return Prepared(
+        trajectories=trajectories,
+        evaluation=spare,
+        evaluation_text=named,
+        warnings=warnings,
+        source_revision=files.revision,
+        recorded=tokens.noised is not None,
+        writing=writing,
+        tokenizer=_tokenizer_if_any(asked),
+    )
+
+
+def _tokenizer_if_any(asked: Asked) -> text.TextTokenizer | None:
+    """Token files serve models without one."""
+    if not asked.evaluation_samples:
+        return None
+    try:
+        return text.load_tokenizer(asked.model_folder)
+    except ModelError:
+        return None
+
+
+def _begun(clean: Tensor, asked: Asked) -> tuple[Trajectories, Continuation | None]:
+    """The trajectories of `clean` (samples, positions), or where the model has yet to write them, what
+    is there before it does, and what it is to write."""
+    calibration, dimensions = asked.calibration, asked.dimensions
+    writing = continuation(calibration, asked.family, clean.shape[1])
+    if writing is None:
+        return noised(clean, calibration, asked.family, dimensions), None
+    blank = NOT_YET if dimensions.mask_token is None else dimensions.mask_token
+    return to_write(clean, writing, calibration, blank), writing
 
 
 def _length(asked: Asked) -> tuple[int, tuple[str, ...]]:
@@ -172,6 +221,15 @@ def noised(
     Raises:
         InvalidSpec: an option does not fit the sequences, which may be shorter than the spec's.
     """
+    if calibration.trajectory == "prefixes":
+        if family.attention != "causal":
+            raise InvalidSpec(
+                f"calibration.trajectory: {family.name} sees its whole text at every step, so a prefix of"
+                " it is another text.",
+                remedy="Ask for forward-noise, or for generation.",
+            )
+        steps = calibration.diffusion_steps
+        return weighted(growing_prefixes(clean, calibration.timesteps, steps), calibration)
     if calibration.keep_prefix >= clean.shape[1]:
         raise InvalidSpec(
             f"calibration.keep_prefix {calibration.keep_prefix} leaves nothing to corrupt in "

@@ -40,6 +40,19 @@ class TextTokenizer:
         encoded = self.tokenizer.encode_batch(list(documents), add_special_tokens=False)
         return [token for document in encoded for token in document.ids]
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, without special tokens and without ids that are no tokens."""
+        if self.tokenizer.decoder is not None or not self._spells():
+            return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        added = self.tokenizer.get_added_tokens_decoder()
+        kept = [i for i in ids if not (i in added and added[i].special)]
+        return "".join(self.tokenizer.id_to_token(i) or "" for i in kept)
+
+    def _spells(self) -> bool:
+        """Whether tokens are the text cut up, spaces included. A tokenizer that does not say how its
+        tokens are put together has a space put between any two of them."""
+        return "".join(self.tokenizer.encode("a b", add_special_tokens=False).tokens) == "a b"
+
     def encode_up_to(self, enough: int, documents: Iterable[str]) -> Tensor:
         """The first `enough` tokens of the documents, or all there are: (tokens,) int64.
 

@@ -7,30 +7,50 @@ from core.models.headers import Header, TensorEntry
 
 CLEAN: Final = "input_ids"
 NOISED: Final = "noised_input_ids"
+LENGTHS: Final = "lengths"
+TIMESTEPS: Final = "timesteps"
 
 
 def token_shapes(named: str, header: Header) -> dict[str, tuple[int, ...]]:
     """`input_ids` → (rows, positions) and, if recorded, `noised_input_ids` → (rows, timesteps,
-    positions).
+    positions), with `lengths` → (rows, timesteps) and `timesteps` → (timesteps,) where these are.
 
     Raises:
         BadTokenFile: missing or surplus tensors, wrong shapes or dtypes.
     """
-    if CLEAN not in header or set(header) - {CLEAN, NOISED}:
+    surplus = set(header) - {CLEAN, NOISED, LENGTHS, TIMESTEPS}
+    alone = NOISED not in header and len(header) > 1
+    if CLEAN not in header or surplus or alone:
         held = ", ".join(sorted(header)[:10]) or "nothing"
         raise BadTokenFile(
             f"{named} holds {held}.",
-            remedy=f"It must hold {CLEAN} [N, L] and may hold {NOISED} [N, T, L].",
+            remedy=(
+                f"It must hold {CLEAN} [N, L] and may hold {NOISED} [N, T, L], and beside that"
+                f" {LENGTHS} [N, T] and {TIMESTEPS} [T]."
+            ),
         )
     _check(named, CLEAN, header[CLEAN], axes=2)
     if NOISED in header:
         _check(named, NOISED, header[NOISED], axes=3)
-        clean, noised = header[CLEAN].shape, header[NOISED].shape
-        if (noised[0], noised[2]) != clean:
-            raise BadTokenFile(
-                f"{named}: {NOISED} {list(noised)} does not match {CLEAN} {list(clean)}."
-            )
+        rows, timesteps, positions = header[NOISED].shape
+        expected = {
+            CLEAN: (rows, positions),
+            LENGTHS: (rows, timesteps),
+            TIMESTEPS: (timesteps,),
+        }
+        for name, shape in expected.items():
+            if name in header:
+                _check(named, name, header[name], axes=len(shape))
+                _compare(named, name, header, shape)
     return {name: entry.shape for name, entry in header.items()}
+
+
+def _compare(named: str, name: str, header: Header, shape: tuple[int, ...]) -> None:
+    found = header[name].shape
+    if found != shape:
+        raise BadTokenFile(
+            f"{named}: {NOISED} {list(header[NOISED].shape)} does not match {name} {list(found)}."
+        )
 
 
 def _check(named: str, name: str, entry: TensorEntry, *, axes: int) -> None:

@@ -4,16 +4,21 @@ import sys
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from core.calibration.continuation import Written
 from core.errors import ModelNotFound, OutOfMemory
 from core.estimates.facts import ModelFacts
 from core.estimates.sequences import Sequences, sequences_of
 from core.estimates.views import Estimate, ModelView, PlanView, SequencesView
 from core.evaluation.draws import draws_of
+from core.evaluation.in_depth import sequences_by_look
+from core.evaluation.prompts import texts_of
 from core.models.headers import Header
 from core.pruning import allocation
 from core.pruning.plan import PROCESS_BYTES, Plan, Workload, least_plan, make_plan
 from core.pruning.workload import block_sizes, check_fit, probe_sequences, widest_inputs
-from core.spec import JobSpec
+from core.recipes import METHODS
+from core.sinks.kept import PATHS, kept_samples
+from core.spec import JobSpec, Sinks
 
 REPORT_BYTES: Final = 1_000_000
 """Of page, plots, tables and model card, as measured on the examples."""
@@ -53,7 +58,7 @@ def estimate_of(
         BadTokenFile, TextTooShort: the token file cannot serve.
     """
     _check(spec, facts, tokens)
-    sequences = sequences_of(spec, facts.dimensions, tokens)
+    sequences = sequences_of(spec, facts.family, facts.dimensions, tokens)
     work = workload(spec, facts, sequences)
     plan, least, fits = _plans(spec, work, machine)
     return Estimate(
@@ -76,7 +81,7 @@ def estimate_of(
             positions=work.positions,
             evaluated=work.evaluation_sequences,
         ),
-        output_bytes=facts.copied_bytes + sink_bytes(facts, sequences) + REPORT_BYTES,
+        output_bytes=facts.copied_bytes + sink_bytes(facts, sequences, spec.sinks) + REPORT_BYTES,
         seconds=None if flops_per_second is None else plan.flops / flops_per_second,
         warnings=[*sequences.warnings, *_warnings(spec, machine, fits=fits)],
     )
@@ -85,6 +90,16 @@ def estimate_of(
 def workload(spec: JobSpec, facts: ModelFacts, sequences: Sequences) -> Workload:
     """What the planner of a run would be given."""
     asked = spec.evaluation.nelbo or spec.evaluation.agreement
+    readable = facts.has_tokenizer and sequences.positions > 1
+    texts = min(spec.evaluation.texts, sequences.evaluated) if readable else 0
+    looks = sequences_by_look(
+        spec.evaluation,
+        facts.family,
+        evaluated=sequences.evaluated,
+        samples=sequences.samples,
+        timesteps=sequences.timesteps,
+    )
+    baseline = spec.evaluation.baseline
     return Workload(
         dimensions=facts.dimensions,
         weight_bytes=facts.weight_bytes,
@@ -94,14 +109,28 @@ def workload(spec: JobSpec, facts: ModelFacts, sequences: Sequences) -> Workload
         positions=sequences.positions,
         evaluation_sequences=sequences.evaluated * draws_of(facts.family) if asked else 0,
         probe_sequences=probe_sequences(spec.recipe.allocation, sequences.samples),
+        depth_sequences=sum(looks.values()),
+        baseline=None if baseline is None else METHODS[baseline],
         inputs=widest_inputs(facts.family, facts.dimensions),
+        written=(
+            *(Written(sequences.samples, each.cost) for each in sequences.writing),
+            *texts_of(facts.family, sequences.positions, texts),
+        ),
+        remembers=any(each.sampler == "decoding" for each in sequences.writing),
+        per_head=spec.sinks.per_head,
     )
 
 
-def sink_bytes(facts: ModelFacts, sequences: Sequences) -> int:
-    """Of `sinks.safetensors`: mass in two bytes, two flags a position, and little beside."""
-    n, t, s = sequences.samples, sequences.timesteps, sequences.positions
-    return n * t * s * (2 * facts.dimensions.blocks + 2) + 4 * n * (s + t)
+def sink_bytes(facts: ModelFacts, sequences: Sequences, sinks: Sinks) -> int:
+    """Of `sinks.safetensors`: of the samples that are kept, mass in two bytes, two flags a position, and
+    little beside. And of the full resolution, where it is asked for."""
+    n, t, s, d = sequences.samples, sequences.timesteps, sequences.positions, facts.dimensions
+    kept = kept_samples(n, t, d.blocks, s)
+    found = kept * t * s * (2 * d.blocks + 2) + 4 * (kept * s + min(n, max(kept, PATHS)) * t)
+    if sinks.dump:
+        heads = d.heads + d.kv_heads if sinks.per_head else 0
+        found += n * t * s * (4 * d.blocks * (2 + heads) + 1)
+    return found
 
 
 def _check(spec: JobSpec, facts: ModelFacts, tokens: Header | None) -> None:

@@ -1,11 +1,12 @@
 """How many sequences of what length a job will run, told from its spec and, of a token file, from
 its header. Says what `core.calibration.prepare` will find. Free of torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from core.calibration.continuation import Continuation, continuation
 from core.calibration.token_shapes import CLEAN, NOISED, token_shapes
 from core.errors import BadTokenFile, InvalidSpec, TextTooShort
-from core.models.families import Dimensions
+from core.models.families import Dimensions, Family
 from core.models.headers import Header
 from core.spec import JobSpec
 
@@ -21,10 +22,14 @@ class Sequences:
     """Sequences that each model is judged on, before they are noised."""
     recorded: bool = False
     warnings: tuple[str, ...] = ()
+    writing: tuple[Continuation, ...] = ()
+    """What the model is to write of them; empty where it does not."""
 
 
-def sequences_of(spec: JobSpec, dimensions: Dimensions, tokens: Header | None) -> Sequences:
-    """Of a job on a model of these dimensions; `tokens` is the header of its token file, if it has one.
+def sequences_of(
+    spec: JobSpec, family: Family, dimensions: Dimensions, tokens: Header | None
+) -> Sequences:
+    """Of a job on a model of this family; `tokens` is the header of its token file, if it has one.
 
     Raises:
         BadTokenFile, TextTooShort: the token file cannot serve.
@@ -42,7 +47,11 @@ def sequences_of(spec: JobSpec, dimensions: Dimensions, tokens: Header | None) -
             f"sequences of {found.positions} positions.",
             remedy="Lower it.",
         )
-    return found
+    writing = None if found.recorded else continuation(spec.calibration, family, found.positions)
+    if writing is None:
+        return found
+    warnings = found.warnings + writing.warnings
+    return replace(found, warnings=warnings, writing=(writing,))
 
 
 def _of_text(spec: JobSpec, dimensions: Dimensions) -> Sequences:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from core.evaluation.draws import DRAWS
+from core.evaluation.draws import BANDS, DRAWS
+from core.models import attention
 from core.models.decoder import Decoder
 from core.models.families import Family
 
@@ -31,6 +32,33 @@ class NoisyTokens:
     rate: Tensor
     maskable: Tensor
     """(samples, draws) int64: positions that could be masked, over which the loss is averaged."""
+    noised: bool = True
+    """False where every position is predicted from those before it, all of which are shown."""
+
+    def shown(self, mask_token: int | None) -> Tensor:
+        """What a model sees: (samples, draws, positions) int64."""
+        ids = self.clean[:, None].expand_as(self.masked)
+        return ids if mask_token is None else ids.masked_fill(self.masked, mask_token)
+
+    def copies(self) -> "NoisyTokens":
+        """Each draw as a sample of its own, sample-major."""
+        return NoisyTokens(
+            self.clean.repeat_interleave(self.masked.shape[1], dim=0),
+            self.masked.flatten(0, 1)[:, None],
+            self.rate.flatten()[:, None],
+            self.maskable.flatten()[:, None],
+            self.noised,
+        )
+
+    def only(self, samples: Tensor) -> "NoisyTokens":
+        """Those samples, by a mask or by their numbers."""
+        return NoisyTokens(
+            self.clean[samples],
+            self.masked[samples],
+            self.rate[samples],
+            self.maskable[samples],
+            self.noised,
+        )
 
 
 def draw(clean: Tensor, family: Family, eps: float, seed: int) -> NoisyTokens:
@@ -51,7 +79,7 @@ def next_tokens(clean: Tensor) -> NoisyTokens:
     """Every position after the first, predicted from those before it: one draw, without chance."""
     samples, positions = clean.shape
     masked = (torch.arange(positions) >= 1).expand(samples, 1, -1)
-    return NoisyTokens(clean, masked, torch.ones(samples, 1), masked.sum(-1))
+    return NoisyTokens(clean, masked, torch.ones(samples, 1), masked.sum(-1), noised=False)
 
 
 def draw_masks(
@@ -101,17 +129,37 @@ class Judgement:
     """(samples,) float64, nats per token: a bound, or exact for autoregressive families."""
     choices: Tensor
     """(predicted positions of all samples,) int32: the most likely token at each, in order."""
+    losses: Tensor
+    """(samples, draws) float64: what `nelbo` is the mean of."""
+    quarters: Tensor
+    """(samples, draws, BANDS) float64: cross-entropy summed over each quarter of the text."""
+
+
+def quarter_of(position: Tensor, positions: int) -> Tensor:
+    """Which of BANDS equal parts of so many positions each lies in."""
+    return position * BANDS // positions
 
 
 @torch.inference_mode()
-def judge(decoder: Decoder, noisy: NoisyTokens, *, group: int, watch: Watch) -> Judgement:
+def judge(
+    decoder: Decoder,
+    noisy: NoisyTokens,
+    *,
+    group: int,
+    watch: Watch,
+    hidden: Tensor | None = None,
+) -> Judgement:
     """(1/S) Σ_masked CE/p, averaged over each sample's draws.  LLaDA, arXiv 2502.09992, eq. 4.
 
     S counts the positions that could be masked. Autoregressive families predict every one of them
     at p = 1 and see what comes before: then it is their negative log-likelihood.
+
+    Args:
+        hidden: (samples × draws, positions) bool, keys that attention does not see.
     """
-    samples, draws, _ = noisy.masked.shape
+    samples, draws, positions = noisy.masked.shape
     loss = torch.zeros(samples * draws, dtype=torch.float64)
+    quarters = torch.zeros(samples * draws * BANDS, dtype=torch.float64)
     choices = []
     sequences = noisy.clean.repeat_interleave(draws, dim=0)
     masked = noisy.masked.flatten(0, 1)
@@ -120,13 +168,22 @@ def judge(decoder: Decoder, noisy: NoisyTokens, *, group: int, watch: Watch) -> 
         part = slice(begin, begin + group)
         ids, where = sequences[part], masked[part]
         shown = ids if mask_token is None else ids.masked_fill(where, mask_token)
-        entropy, chosen = _answers(decoder, shown, where, ids)
-        row = where.nonzero()[:, 0]
+        unseen = None if hidden is None else hidden[part].to(decoder.device)
+        with attention.hiding(unseen):
+            entropy, chosen = _answers(decoder, shown, where, ids)
+        row, position = where.nonzero().unbind(1)
         loss[part].index_add_(0, row, entropy.double())
+        quarter = (begin + row) * BANDS + quarter_of(position, positions)
+        quarters.index_add_(0, quarter, entropy.double())
         choices.append(chosen)
         watch(min(begin + group, len(sequences)), len(sequences))
     per_draw = loss.view(samples, draws) / noisy.rate.double() / noisy.maskable
-    return Judgement(per_draw.mean(1), torch.cat(choices))
+    return Judgement(
+        nelbo=per_draw.mean(1),
+        choices=torch.cat(choices),
+        losses=per_draw,
+        quarters=quarters.view(samples, draws, BANDS),
+    )
 
 
 def _answers(decoder: Decoder, ids: Tensor, where: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,16 +42,16 @@ def usage_of(session: Session, tenant: str) -> Usage:
     )
 
 
-def admit(session: Session, tenant: str, quotas: Quotas) -> None:
-    """Raise QueueFull or StorageFull unless this transaction may queue one more job."""
+def admit(session: Session, tenant: str, quotas: Quotas, more: int = 1) -> None:
+    """Raise QueueFull or StorageFull unless this transaction may queue `more` jobs more."""
     quota = quota_of(session, tenant, quotas)
     if quota.queued_jobs is None and quota.stored_bytes is None:
         return
     hold(session, tenant)
     if quota.queued_jobs is not None:
         queued = _jobs(session, tenant, [State.QUEUED])
-        if queued >= quota.queued_jobs:
-            raise QueueFull(tenant, queued, quota.queued_jobs)
+        if queued + more > quota.queued_jobs:
+            raise QueueFull(tenant, queued, quota.queued_jobs, more)
     if quota.stored_bytes is not None:
         stored = _stored(session, tenant)
         if stored >= quota.stored_bytes:

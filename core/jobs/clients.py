@@ -71,6 +71,7 @@ class ClientSide:
         method: str | None = None,
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        sweep: str | None = None,
         limit: int = 50,
         after: str | None = None,
     ) -> JobPage:
@@ -86,6 +87,8 @@ class ClientSide:
             query = query.where(JobRecord.method == method)
         if model is not None:
             query = query.where(JobRecord.model == model)
+        if sweep is not None:
+            query = query.where(JobRecord.sweep_id == sweep)
         for key, value in (metadata or {}).items():
             query = query.where(_has_label(key, value))
         if after is not None:
@@ -141,6 +144,22 @@ def add_job(
 ) -> JobRecord:
     """The row of a new job, and the first event of its history. Raises QueueFull, StorageFull."""
     admission.admit(session, tenant, quotas)
+    record = put_job(session, tenant, spec, now, origin)
+    audit.note(session, by, now, "job.submit", record.id)
+    return record
+
+
+def put_job(
+    session: Session,
+    tenant: str,
+    spec: JobSpec,
+    now: datetime,
+    origin: Origin,
+    *,
+    sweep: tuple[str, int] | None = None,
+) -> JobRecord:
+    """The same for a job that has been admitted; of a `sweep`, its id and the job's number there."""
+    sweep_id, cell = sweep or (None, None)
     record = JobRecord(
         id=f"job_{secrets.token_hex(12)}",
         tenant=tenant,
@@ -159,13 +178,14 @@ def add_job(
         model=spec.model.source,
         labels=spec.metadata,
         priority=spec.priority,
+        sweep_id=sweep_id,
+        sweep_cell=cell,
     )
     session.add(record)
     session.flush()
     data = {"state": record.state.value, "attempt": record.attempt, **origin.data()}
     events.append(session, record, now, "state", record.message, data=data)
     tallies.count(session, "jobs_accepted")
-    audit.note(session, by, now, "job.submit", record.id)
     return record
 
 
@@ -195,6 +215,7 @@ def view(record: JobRecord, runs: tuple[Attempt, ...] | None = None) -> Job:
             "spec": record.spec,
             "metadata": record.labels,
             "priority": record.priority,
+            "sweep_id": record.sweep_id,
             "version": record.version,
         }
     )

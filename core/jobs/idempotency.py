@@ -101,7 +101,7 @@ class IdempotencySide:
             IdempotencyKeyInFlight: a request with the key is being carried out at this moment.
         """
         with self._alone(tenant, once.key), self._database.write() as session:
-            _lock(session, tenant, once.key)
+            lock_key(session, tenant, once.key)
             mine = and_(IdempotencyRecord.tenant == tenant, IdempotencyRecord.key == once.key)
             if earlier := _replayed(session, mine, once, now):
                 return earlier
@@ -164,7 +164,7 @@ def _replayed(
     return Posted(view(record, attempts.of(session, record)), replayed=True)
 
 
-def _lock(session: Session, tenant: str, key: str) -> None:
+def lock_key(session: Session, tenant: str, key: str) -> None:
     """Raise IdempotencyKeyInFlight while another process is at the key.
 
     SQLite has one writer, so a second one is only here once the first is done.

@@ -51,6 +51,7 @@ class Claim:
     memory_budget: int | None = None
     """What this run may use at most, after one whose memory ran out."""
     origin: Origin = UNKNOWN
+    sweep_id: str | None = None
 
 
 class WorkerSide:
@@ -106,6 +107,7 @@ class WorkerSide:
                 spec,
                 record.memory_budget,
                 origin_of(session, record.id),
+                record.sweep_id,
             )
 
     def heartbeat(self, job_id: str, epoch: int, now: datetime, lease_seconds: float) -> State:

@@ -5,7 +5,9 @@ from typing import Final
 
 FOLDER: Final = "jobs/"
 RESUME: Final = "resume"
+SWEEPS: Final = "sweeps/"
 _OF_A_JOB: Final = re.compile(r"jobs/(job_[0-9a-z]{24})/")
+_OF_A_SWEEP: Final = re.compile(r"sweeps/(swp_[0-9a-z]{24})/")
 _OF_A_RUN: Final = re.compile(r"jobs/(job_[0-9a-z]{24})/([1-9][0-9]{0,8})/")
 
 
@@ -29,3 +31,14 @@ def run_of(key: str) -> tuple[str, int] | None:
     """The job and the epoch in whose folder `key` lies, if it lies in one."""
     found = _OF_A_RUN.match(key)
     return (found[1], int(found[2])) if found else None
+
+
+def dense_of(sweep_id: str) -> str:
+    """The folder of what the jobs of a sweep found out about their dense models, for each other."""
+    return f"{SWEEPS}{sweep_id}/dense"
+
+
+def sweep_of(key: str) -> str | None:
+    """The sweep in whose folder `key` lies, if it lies in one."""
+    found = _OF_A_SWEEP.match(key)
+    return found[1] if found else None

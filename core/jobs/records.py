@@ -133,8 +133,12 @@ class JobRecord(Base):
     model: Mapped[str] = mapped_column(String(1024))
     labels: Mapped[dict[str, str]] = mapped_column(JSON)
     priority: Mapped[int] = mapped_column(Integer)
+    # The sweep that asked for it, if one did, and its number there, from 1.
+    sweep_id: Mapped[str | None] = mapped_column(String(28))
+    sweep_cell: Mapped[int | None] = mapped_column(Integer)
 
     __table_args__ = (
+        Index(None, "sweep_id", "sweep_cell"),
         Index(None, "tenant", "created_at", "id"),
         Index(None, "state", "lease_until"),
         Index(None, "deleted_at"),

@@ -6,6 +6,7 @@ Whatever dies in between leaves a row with `deleted_at`, by which the rest is fo
 from datetime import datetime
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from core.errors import WrongState
 from core.jobs import audit
@@ -39,10 +40,7 @@ class RemovalSide:
                     f"job {job_id} is {record.state} and cannot be deleted.",
                     remedy="Cancel it, and delete it once it has ended.",
                 )
-            record.deleted_at = now
-            record.manifest_key, record.swept = None, False
-            record.version += 1
-            session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.job_id == job_id))
+            bury(session, record, now)
             audit.note(session, by, now, "job.delete", job_id)
 
     def buried(self) -> list[str]:
@@ -63,3 +61,11 @@ class RemovalSide:
         )
         with self._database.write() as session:
             session.execute(statement)
+
+
+def bury(session: Session, record: JobRecord, now: datetime) -> None:
+    """Hide a job that has ended, within the transaction that found that it has."""
+    record.deleted_at = now
+    record.manifest_key, record.swept = None, False
+    record.version += 1
+    session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.job_id == record.id))

@@ -16,6 +16,8 @@ from core.jobs.reaping import ReaperSide
 from core.jobs.records import JobRecord
 from core.jobs.removal import RemovalSide
 from core.jobs.retrying import RetrySide
+from core.jobs.sweep_keeping import SweepKeepingSide
+from core.jobs.sweeps import SweepSide
 from core.jobs.tallies import TallySide
 from core.jobs.tenants import TenantSide
 from core.jobs.watching import WatchSide
@@ -35,6 +37,8 @@ class JobStore(
     AuditSide,
     TallySide,
     FigureSide,
+    SweepSide,
+    SweepKeepingSide,
 ):
     """Jobs in a database that `core.jobs.migrate` has prepared. Safe to share between threads."""
 

@@ -74,6 +74,8 @@ class Job(BaseModel):
     spec: dict[str, Any]
     metadata: dict[str, str]
     priority: int
+    sweep_id: str | None = None
+    """The sweep that it belongs to, if it does."""
     version: int
     """Increases with every change of the row: the base of the ETag."""
 

@@ -13,6 +13,7 @@ from core.models.checkpoint import DTYPES, Checkpoint, check_finite
 from core.models.config import read_config
 from core.models.families import Dimensions, Family, Role
 from core.models.footprint import ROUTER, compute_dtype
+from core.models.past import past_now
 from core.models.shapes import tensor_shapes
 
 
@@ -110,7 +111,9 @@ class Decoder:
         return hidden
 
     def run_block(self, block: int, hidden: Tensor) -> Tensor:
-        positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        past = past_now()
+        first = 0 if past is None else past.positions(block)
+        positions = torch.arange(first, first + hidden.shape[1], device=hidden.device)[None]
         rotary = self._model.model.rotary_emb(hidden, position_ids=positions)
         self.block_sequences += len(hidden)
         output: Tensor = self.blocks[block](

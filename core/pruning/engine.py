@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.models.decoder import Decoder, Matrix
 from core.pruning import sparsegpt
+from core.pruning.heads import by_head
 from core.pruning.observe import Watch, Watched, input_owners, measure_block
 from core.pruning.pattern_values import Pattern, check_width
 from core.pruning.patterns import choose_by_row, choose_overall
@@ -33,6 +34,8 @@ class Pruned:
     statistic: Statistic | None
     reached: bool
     """Whether any calibration token reached it; else it was pruned by magnitude."""
+    heads: tuple[int, ...] = ()
+    """Of `removed`, what belongs to each head, see `core.pruning.heads.by_head`."""
 
 
 Keep = Callable[[Pruned], None]
@@ -109,7 +112,8 @@ def prune(
             remove = _remover(recipe, found, sharers[0], damping)
             for matrix in sharers:
                 removed = apply(matrix, remove, patterns[matrix.key])
-                done.append(Pruned(matrix, removed, found, reached))
+                heads = by_head(removed, matrix.role, decoder.dimensions)
+                done.append(Pruned(matrix, int(removed.sum()), found, reached, heads))
                 keep(done[-1])
         if carried is not None and block + 1 < blocks:
             carried.advance(block)
@@ -134,14 +138,14 @@ def _go_through(
     decoder.block_sequences = counted
 
 
-def apply(matrix: Matrix, remove: Remove, pattern: Pattern) -> int:
-    """Prune one matrix in place; how many weights went."""
+def apply(matrix: Matrix, remove: Remove, pattern: Pattern) -> Tensor:
+    """Prune one matrix in place; which weights went, (out, in) bool."""
     weight = matrix.linear.weight
     check_width(matrix.name, weight.shape[1], pattern)
     new, removed = remove(weight, pattern)
     # What the checkpoint will hold is what the next block must see.
     weight.copy_(new.to(matrix.dtype))
-    return int(removed.sum())
+    return removed
 
 
 def _remover(recipe: Recipe, statistic: Statistic | None, matrix: Matrix, damping: float) -> Remove:

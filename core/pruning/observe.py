@@ -19,7 +19,10 @@ from core.models import attention
 from core.models.decoder import Decoder, Matrix
 from core.pruning.statistics import Statistic, statistic_of
 from core.recipes import Recipe, SinkUse
+from core.sinks.full_file import FullFile
 from core.sinks.scores import discount
+from core.sinks.totals import Received, SinkTotals
+from core.sinks.watch import SinkWatch
 from core.spec import Sinks
 
 Watch = Callable[[int, int], None]
@@ -37,7 +40,11 @@ class Observation:
     """What watching the dense model on its trajectories yields."""
 
     mass: Tensor
-    """(samples, timesteps, blocks, positions) float32 on the host, summed over heads and queries."""
+    """(samples, timesteps, positions) float32 on the host, summed over blocks, heads and queries."""
+    kept: Tensor
+    """(first samples, timesteps, blocks, positions) float32 on the host: see `kept_samples`."""
+    totals: SinkTotals
+    """Over all samples."""
     statistics: dict[str, Statistic] = field(default_factory=dict)
     """By what an input is called; empty where they are taken later."""
 
@@ -59,13 +66,17 @@ class Watched:
         """From the attention mass (samples, timesteps, positions) of the dense model.
 
         Clean sequences discount a position by its mean over timesteps, weighted like them. A timestep's
-        weight λ multiplies norms, and sums of squares, as Hessians are, by its root.
+        weight λ multiplies norms, and sums of squares, as Hessians are, by its root. Positions that do
+        not exist yet count for nothing; in clean sequences all exist, and what no timestep saw counts
+        in full.
         """
         assert recipe.sinks is not None
-        kept, timesteps = discount(mass, recipe.sinks, sinks), trajectories.weights[..., None]
+        present, timesteps = trajectories.present, trajectories.weights[..., None]
+        kept = discount(mass, recipe.sinks, sinks, present)
         if recipe.inputs == "clean":
-            mean = (timesteps * kept).sum(1) / timesteps.sum(1)
-            return cls(trajectories.clean, mean)
+            seen = timesteps if present is None else timesteps * present
+            mean = (timesteps * kept).sum(1) / seen.sum(1)
+            return cls(trajectories.clean, mean if present is None else mean.nan_to_num(1.0))
         weight = timesteps if recipe.score == "wanda" else timesteps.sqrt()
         return cls(trajectories.noised.flatten(0, 1), (weight * kept).flatten(0, 1))
 
@@ -129,20 +140,24 @@ class Collector:
 class Passage(Protocol):
     """How far a pass over sequences has come, where that is kept and found again."""
 
-    def begin(self, mass: Tensor | None, collector: Collector | None) -> int:
+    def begin(self, sinks: SinkWatch | None, collector: Collector | None) -> int:
         """Fill in what an earlier run found; of how many sequences."""
 
-    def passed(self, done: int, of: int, mass: Tensor | None, collector: Collector | None) -> None:
-        """So many sequences are done: rows of `mass` up to there are final, and sums are theirs."""
+    def passed(
+        self, done: int, of: int, sinks: SinkWatch | None, collector: Collector | None
+    ) -> None:
+        """So many sequences are done: rows of `sinks` up to there are final, and sums are theirs."""
 
 
 class FromTheStart:
     """A `Passage` that keeps nothing."""
 
-    def begin(self, mass: Tensor | None, collector: Collector | None) -> int:  # noqa: ARG002 - the protocol's
+    def begin(self, sinks: SinkWatch | None, collector: Collector | None) -> int:  # noqa: ARG002 - the protocol's
         return 0
 
-    def passed(self, done: int, of: int, mass: Tensor | None, collector: Collector | None) -> None:
+    def passed(
+        self, done: int, of: int, sinks: SinkWatch | None, collector: Collector | None
+    ) -> None:
         """Nothing is kept."""
 
 
@@ -159,59 +174,106 @@ def observe(
     group: int,
     watch: Watch,
     passage: Passage = FROM_THE_START,
+    full: FullFile | None = None,
 ) -> Observation:
     """Run the dense model over every (sample, timestep), `group` sequences at a time.
 
     With `held_for`, inputs are held and the recipe's statistics taken in the same forwards; where it
     discounts transient sinks, `group` must be whole samples, since persistence needs all timesteps.
+    `full` gets all that is seen, of `full_shapes`.
     """
     samples, timesteps, positions = trajectories.noised.shape
     sequences = trajectories.noised.flatten(0, 1)
-    weights = trajectories.weights.flatten()
-    found = Observation(torch.empty(len(sequences), len(decoder.blocks), positions))
+    weights, present = trajectories.weights.flatten(), _flat(trajectories.present)
+    seen = SinkWatch(trajectories, sinks, decoder.dimensions, decoder.device, full)
     collector = Collector(statistic_of(held_for)) if held_for else None
-    for begin in range(passage.begin(found.mass, collector), len(sequences), group):
+    for begin in range(passage.begin(seen, collector), len(sequences), group):
         part = slice(begin, begin + group)
-        mass, held = _run_group(decoder, sequences[part], hold=collector is not None)
-        found.mass[part] = mass.cpu()
+        here = None if present is None else present[part].to(decoder.device)
+        watched = _Group(decoder, sinks, here)
+        held = watched.run(sequences[part], hold=collector is not None)
+        received = watched.received()
+        seen.add(received)
         if collector is not None and held_for is not None:
             assert held_for.sinks is not None
-            kept = _discount_group(mass.sum(1), held_for.sinks, sinks, timesteps)
+            kept = _discount_group(received.total, held_for.sinks, sinks, timesteps, here)
             collector.begin(kept * weights[part, None].to(kept.device))
             for source, (inputs, tokens) in held.items():
                 collector.see(source, inputs, tokens)
         done = min(begin + group, len(sequences))
-        passage.passed(done, len(sequences), found.mass, collector)
+        passage.passed(done, len(sequences), seen, collector)
         watch(done, len(sequences))
-    found.mass = found.mass.view(samples, timesteps, len(decoder.blocks), positions)
-    if collector is not None:
-        found.statistics = collector.statistics()
-    return found
+    return Observation(
+        mass=seen.mass.view(samples, timesteps, positions),
+        kept=seen.kept.view(-1, timesteps, len(decoder.blocks), positions),
+        totals=seen.totals,
+        statistics={} if collector is None else collector.statistics(),
+    )
 
 
-def _discount_group(mass: Tensor, use: SinkUse, sinks: Sinks, timesteps: int) -> Tensor:
+def _flat(present: Tensor | None) -> Tensor | None:
+    """By sequence instead of by sample and timestep."""
+    return None if present is None else present.flatten(0, 1)
+
+
+def _discount_group(
+    mass: Tensor, use: SinkUse, sinks: Sinks, timesteps: int, present: Tensor | None
+) -> Tensor:
     """ω of some sequences (sequences, positions), which are whole samples where that matters."""
     shape = (-1, timesteps if use == "discount-transient" else 1, mass.shape[-1])
-    return discount(mass.view(shape), use, sinks).view(mass.shape)
+    there = None if present is None else present.view(shape)
+    return discount(mass.view(shape), use, sinks, there).view(mass.shape)
 
 
-def _run_group(decoder: Decoder, ids: Tensor, *, hold: bool) -> tuple[Tensor, Held]:
-    """Mass (sequences, blocks, positions) on the device, and the held inputs."""
-    mass = torch.empty(len(ids), len(decoder.blocks), ids.shape[1], device=decoder.device)
-    held: Held = {}
+class _Group:
+    """Some sequences on their way through the model, and what attention shows meanwhile."""
 
-    def keep_mass(block: int, received: Tensor) -> None:
-        mass[:, block] = received
+    def __init__(self, decoder: Decoder, sinks: Sinks, present: Tensor | None) -> None:
+        self._decoder, self._per_head, self._present = decoder, sinks.per_head, present
+        self._total = torch.empty(0)
+        self._found: dict[str, list[Tensor]] = {name: [] for name in ("mass", "value_norm")}
+        if self._per_head:
+            self._found |= {"head_mass": [], "head_value_norm": []}
 
-    def keep_input(source: str, inputs: Tensor, tokens: Tensor | None) -> None:
-        held[source] = inputs, tokens
+    def run(self, ids: Tensor, *, hold: bool) -> Held:
+        """The held inputs."""
+        held: Held = {}
 
-    with ExitStack() as watches:
-        watches.enter_context(attention.watching(keep_mass))
-        if hold:
-            watches.enter_context(watching_inputs(decoder.all_matrices(), keep_input))
-        decoder.run_blocks(ids)
-    return mass, held
+        def keep_input(source: str, inputs: Tensor, tokens: Tensor | None) -> None:
+            held[source] = inputs, tokens
+
+        with ExitStack() as watches:
+            watches.enter_context(
+                attention.watching(
+                    self._see_mass,
+                    heads=self._see_heads if self._per_head else None,
+                    values=self._see_values,
+                    present=self._present,
+                )
+            )
+            if hold:
+                matrices = self._decoder.all_matrices()
+                watches.enter_context(watching_inputs(matrices, keep_input))
+            self._decoder.run_blocks(ids)
+        return held
+
+    def received(self) -> Received:
+        return Received(
+            total=self._total, **{name: torch.stack(b, 1) for name, b in self._found.items()}
+        )
+
+    def _see_mass(self, block: int, mass: Tensor) -> None:
+        # Added block by block, so that no bit depends on how many sequences a group has.
+        self._total = mass.clone() if block == 0 else self._total.add_(mass)
+        self._found["mass"].append(mass)
+
+    def _see_heads(self, block: int, mass: Tensor) -> None:  # noqa: ARG002 - an `Observer`
+        self._found["head_mass"].append(mass)
+
+    def _see_values(self, block: int, norms: Tensor) -> None:  # noqa: ARG002 - an `Observer`
+        self._found["value_norm"].append(norms.mean(1))
+        if self._per_head:
+            self._found["head_value_norm"].append(norms)
 
 
 @torch.inference_mode()

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+from core.calibration.continuation import Written
 from core.errors import OutOfMemory
 from core.models.families import Dimensions
 from core.recipes import Recipe
+from core.sinks.kept import kept_samples
 
-FLOAT32, FLOAT64 = 4, 8
+FLOAT16, FLOAT32, FLOAT64 = 2, 4, 8
 GROUP_TOKENS = {"cpu": 4096, "cuda": 16384}
 """Tokens in one forward: enough to fill the device, few enough to stay near its caches."""
 
@@ -34,8 +36,18 @@ class Workload:
     """Sequences that dense and pruned are each judged on; 0 without evaluation."""
     probe_sequences: int = 0
     """Sequences that an allocation rule sends through the dense model."""
+    depth_sequences: int = 0
+    """Sequences that other looks at quality send through one of the two models."""
+    baseline: Recipe | None = None
+    """What the model is pruned by once more, to be compared."""
     inputs: tuple[tuple[int, int], ...] = ()
     """(in, rows of all matrices that read it) of each distinct input of the largest block."""
+    written: tuple[Written, ...] = ()
+    """Sequences that a model writes: to be calibrated on, or to be read beside another's."""
+    remembers: bool = False
+    """Whether keys and values of whole sequences are kept while they are written."""
+    per_head: bool = False
+    """Whether attention is watched head by head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,10 @@ class Plan:
     """The part of `flops` that is no forward: SparseGPT's Hessians and what it does with them."""
     least_bytes: int = 0
     """What the smallest plan would take: one sequence at a time, nothing held."""
+    written_forwards: int = 0
+    """The part of `forwards` that writes sequences, and may be shorter than others."""
+    written_flops: float = 0.0
+    """The part of `flops` that these take."""
     seconds: float | None = None
     """Predicted from a timed forward, once the model is loaded."""
 
@@ -95,16 +111,27 @@ def least_plan(work: Workload, recipe: Recipe, *, baseline_bytes: int) -> Plan:
 
 def _plan(work: Workload, recipe: Recipe, baseline_bytes: int, group: int, *, hold: bool) -> Plan:
     forwards, solver = _forwards(work, recipe, hold=hold), _solver_flops(work, recipe)
+    writing = sum(each.sequences * each.cost.forwards for each in work.written)
+    written = sum(_written_flops(work.dimensions, each) for each in work.written)
+    if work.baseline is not None:
+        solver += _solver_flops(work, work.baseline)
     fixed = _fixed_bytes(work, recipe, baseline_bytes)
     peak = fixed + group * _sequence_bytes(work, hold=hold)
     least = fixed + _sequence_bytes(work, hold=False)
-    flops = forwards * forward_flops(work.dimensions, work.positions) + solver
-    return Plan(group, hold, peak, flops, forwards, solver, least)
+    flops = forwards * forward_flops(work.dimensions, work.positions) + solver + written
+    return Plan(group, hold, peak, flops, forwards + writing, solver, least, writing, written)
+
+
+def _written_flops(dimensions: Dimensions, written: Written) -> float:
+    each = (count * forward_flops(dimensions, length) for count, length in written.cost.lengths)
+    return written.sequences * sum(each)
 
 
 def _fixed_bytes(work: Workload, recipe: Recipe, baseline_bytes: int) -> int:
     """What does not grow with the group."""
-    return baseline_bytes + RUNTIME_BYTES + work.weight_bytes + _kept_bytes(work, recipe)
+    # A baseline comes when what the recipe kept is gone.
+    kept = max(_kept_bytes(work, each) for each in (recipe, work.baseline) if each is not None)
+    return baseline_bytes + RUNTIME_BYTES + work.weight_bytes + kept
 
 
 def forward_flops(dimensions: Dimensions, positions: int) -> float:
@@ -137,10 +164,10 @@ def _kept_bytes(work: Workload, recipe: Recipe) -> int:
     carried from block to block, one matrix's scores, and one block's Hessians with the factor of
     the widest."""
     d = work.dimensions
-    mass = work.samples * work.timesteps * d.blocks * work.positions * FLOAT32
+    mass = work.samples * work.timesteps * work.positions * FLOAT32
     hidden = _carried(work, recipe) * work.positions * d.width * work.element_bytes
-    # Statistics of the sinks are taken in float64, a few arrays at a time.
-    kept = 3 * mass + (hidden if recipe.block_by_block else 0)
+    # Discounts are computed from all of it at once, a few arrays at a time.
+    kept = 3 * mass + _sink_bytes(work) + (hidden if recipe.block_by_block else 0)
     # Scores of matrices that share an input, the copy that selection orders, and masks.
     kept += 3 * FLOAT32 * max((w * r for w, r in work.inputs), default=0)
     if recipe.score == "sparsegpt":
@@ -148,6 +175,23 @@ def _kept_bytes(work: Workload, recipe: Recipe) -> int:
         solving = max((3 * w**2 * FLOAT64 + 4 * w * r * FLOAT32 for w, r in work.inputs), default=0)
         kept += hessians + solving
     return kept
+
+
+def _sink_bytes(work: Workload) -> int:
+    """Of what is known of sinks beside their mass: that by block of the first samples, once more in
+    float16 where it is written; and one sample, whose statistics are taken in float64, a few arrays at
+    a time, of all blocks together or of all heads of one block."""
+    d, steps = work.dimensions, work.timesteps * work.positions
+    kept = kept_samples(work.samples, work.timesteps, d.blocks, work.positions)
+    plots = kept * steps * d.blocks * (FLOAT32 + FLOAT16)
+    rows = d.blocks * _seen_by_block(work) * FLOAT32
+    taken = 6 * FLOAT64 * max(1 + d.blocks, d.heads if work.per_head else 0)
+    return plots + steps * (rows + taken)
+
+
+def _seen_by_block(work: Workload) -> int:
+    """Numbers for one position of one block: mass and length of values, and those of each head."""
+    return 2 + (work.dimensions.heads + work.dimensions.kv_heads if work.per_head else 0)
 
 
 def _carried(work: Workload, recipe: Recipe) -> int:
@@ -173,7 +217,11 @@ def _sequence_bytes(work: Workload, *, hold: bool) -> int:
     # Beside its inputs a block holds what it makes of them: twice as much again, as measured.
     inside = 3 * widest * work.element_bytes
     squares = max(max(widths) for widths in inputs) * 2 * FLOAT32
-    return work.positions * ((held * work.element_bytes if hold else 0) + inside + squares)
+    remembered = 2 * d.blocks * d.kv_heads * d.head_dim if work.remembers else 0
+    kept = max(held if hold else 0, remembered)
+    # By block, and once more where the blocks are put together.
+    seen = 2 * d.blocks * _seen_by_block(work) * FLOAT32
+    return work.positions * (kept * work.element_bytes + inside + squares + seen)
 
 
 def _input_widths(dimensions: Dimensions, block: int) -> list[int]:
@@ -185,9 +233,16 @@ def _input_widths(dimensions: Dimensions, block: int) -> list[int]:
 
 def _forwards(work: Workload, recipe: Recipe, *, hold: bool) -> int:
     observed = work.samples * work.timesteps
-    if hold or recipe.score == "magnitude":
-        measured = 0
-    else:
-        # A sequential recipe runs each block twice: to measure it, and for what it yields pruned.
-        measured = _carried(work, recipe) * (2 if recipe.order == "sequential" else 1)
-    return observed + measured + work.probe_sequences + 2 * work.evaluation_sequences
+    measured = 0 if hold else _measured(work, recipe)
+    if work.baseline is not None:
+        measured += _measured(work, work.baseline)
+    judged = 2 * work.evaluation_sequences + work.depth_sequences
+    return observed + measured + work.probe_sequences + judged
+
+
+def _measured(work: Workload, recipe: Recipe) -> int:
+    """Sequences for statistics that are not taken while the dense model is watched."""
+    if recipe.score == "magnitude":
+        return 0
+    # A sequential recipe runs each block twice: to measure it, and for what it yields pruned.
+    return _carried(work, recipe) * (2 if recipe.order == "sequential" else 1)

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from core.report import words
 from core.report.figures import ACCENT, SECOND, Plot, new_figure, quiet
+from core.report.reading import Readable
 from core.report.schema import AnyReport, LayerSinks, Mean
 
 
@@ -22,8 +23,10 @@ def whole_ticks(axes: Axes, values: list[int]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
 
 
-def block_plots(report: AnyReport) -> list[Plot]:
+def block_plots(report: AnyReport | Readable) -> list[Plot]:
     """What differs from block to block; nothing where nothing does or nothing is known."""
+    if report.sinks is None:
+        return [plot for plot in [_allocation(report)] if plot is not None]
     plots = [
         _block_plot(
             report.sinks.per_layer,
@@ -51,10 +54,10 @@ def block_plots(report: AnyReport) -> list[Plot]:
     return [plot for plot in plots if plot is not None]
 
 
-def _allocation(report: AnyReport) -> Plot | None:
+def _allocation(report: AnyReport | Readable) -> Plot | None:
     """Each block's share where an allocation handed them out. Bars against a line, and hatched where
     they exceed it, so that no colour is needed."""
-    if report.kind == "analysis" or report.sparsity.blocks is None:
+    if report.sparsity is None or not report.sparsity.blocks:
         return None
     shares, overall = np.array(report.sparsity.blocks), report.sparsity.overall
 

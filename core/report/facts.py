@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, Literal
 
-from torch import Tensor
+from pydantic import BaseModel
 
 from core.calibration.noise import ProcessName
 from core.calibration.prepare import Prepared
+from core.calibration.text import TextTokenizer
+from core.calibration_spec import Trajectory
+from core.evaluation.generation import Texts, words
 from core.evaluation.nelbo import Estimate, Judgement, NoisyTokens, agreement
 from core.evaluation.speed import Timing
 from core.recipes import Recipe
@@ -14,80 +18,104 @@ from core.report import meanings
 from core.report.schema import (
     Agreement,
     CalibrationFacts,
+    HeadSinks,
     LayerSinks,
     MatrixSparsity,
     Mean,
     Nelbo,
+    PersistentPositions,
     SinkFacts,
     SparsityFacts,
     Speed,
+    TextSample,
 )
-from core.sinks.statistics import SinkDynamics, summarise
+from core.sinks.moments import Moments
+from core.sinks.statistics import STATISTICS
+from core.sinks.totals import SinkTotals
 from core.spec import RecipeSpec, Sinks
 
 
-def mean_of(values: Tensor) -> Mean:
-    mean, stderr = summarise(values)
-    return Mean(mean=mean, stderr=stderr)
-
-
 def sink_facts(
-    mass: Tensor,
-    masked: Tensor,
+    totals: SinkTotals,
     timesteps: tuple[int, ...],
+    positions: int,
     sinks: Sinks,
     *,
-    recorded: bool = False,
-) -> tuple[SinkFacts, SinkDynamics]:
-    """Statistics of mass (samples, timesteps, blocks, positions) and masked (samples, timesteps,
-    positions), over all blocks together and for each."""
-    dynamics = SinkDynamics.of(mass.sum(2), sinks.threshold_std)
-    stable = dynamics.stable_share(sinks.stable_persistence)
-    facts = SinkFacts(
-        trajectory="recorded" if recorded else "forward-noise",
-        samples=mass.shape[0],
+    trajectory: Trajectory | Literal["recorded"] = "forward-noise",
+) -> SinkFacts:
+    """The statistics of all samples, over all blocks together, for each, and for each head where they
+    were told apart."""
+    (every, *layers) = means_of(totals.blocks)
+    steps, samples = len(timesteps), totals.samples
+    return SinkFacts(
+        trajectory=trajectory,
+        samples=samples,
         timesteps=list(timesteps),
-        positions=mass.shape[-1],
+        positions=positions,
         threshold_std=sinks.threshold_std,
-        spatial_variance=mean_of(dynamics.spatial_variance()),
-        temporal_variance=mean_of(dynamics.temporal_variance()),
-        temporal_variance_relative=mean_of(dynamics.temporal_variance_relative()),
-        transient_share=mean_of(1 - stable),
-        stable_share=mean_of(stable),
-        mass_share=mean_of(dynamics.mass_share()),
-        jaccard=mean_of(dynamics.jaccard()),
-        masked_share=mean_of(dynamics.masked_share(masked)),
-        sinks_per_step=mean_of(dynamics.sinks_per_step()),
-        timesteps_without_sink=dynamics.timesteps_without_sink(),
-        per_layer=[
-            _layer_sinks(layer, SinkDynamics.of(mass[:, :, layer], sinks.threshold_std))
-            for layer in range(mass.shape[2])
+        **every,
+        timesteps_without_sink=totals.without_sink,
+        persistence_histogram=[
+            PersistentPositions(share=times / steps, positions=count / samples)
+            for times, count in enumerate(totals.persistence.tolist(), 1)
         ],
-    )
-    return facts, dynamics
-
-
-def _layer_sinks(layer: int, dynamics: SinkDynamics) -> LayerSinks:
-    return LayerSinks(
-        layer=layer,
-        spatial_variance=mean_of(dynamics.spatial_variance()),
-        temporal_variance=mean_of(dynamics.temporal_variance()),
-        temporal_variance_relative=mean_of(dynamics.temporal_variance_relative()),
-        mass_share=mean_of(dynamics.mass_share()),
+        per_layer=[
+            LayerSinks(layer=layer, **_told_of(LayerSinks, found))
+            for layer, found in enumerate(layers)
+        ],
+        per_head=None if totals.heads is None else _head_sinks(totals.heads),
     )
 
 
-def calibration_facts(source: str, prepared: Prepared, process: ProcessName) -> CalibrationFacts:
+def _head_sinks(moments: Moments) -> list[HeadSinks]:
+    heads = moments.count.shape[1]
+    return [
+        HeadSinks(layer=i // heads, head=i % heads, **_told_of(HeadSinks, found))
+        for i, found in enumerate(means_of(moments))
+    ]
+
+
+def _told_of(part: type[BaseModel], found: dict[str, Mean]) -> dict[str, Any]:
+    """Those statistics that this part of the report has."""
+    return {name: mean for name, mean in found.items() if name in part.model_fields}
+
+
+def means_of(moments: Moments) -> list[dict[str, Mean]]:
+    """Of moments (…, statistics), each statistic's mean and standard error by its name."""
+    width = len(STATISTICS)
+    means, errors = (
+        values.reshape(-1, width).tolist()
+        for values in (moments.means(), moments.standard_errors())
+    )
+    return [
+        {
+            name: Mean(mean=_known(mean), stderr=_known(error))
+            for name, mean, error in zip(STATISTICS, *pair, strict=True)
+        }
+        for pair in zip(means, errors, strict=True)
+    ]
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def calibration_facts(
+    source: str, prepared: Prepared, process: ProcessName, trajectory: Trajectory
+) -> CalibrationFacts:
     """What was watched, from what the source turned out to be."""
-    trajectories = prepared.trajectories
+    trajectories, present = prepared.trajectories, prepared.trajectories.present
+    named = "recorded" if prepared.recorded else process
     return CalibrationFacts(
         source=source,
         revision=prepared.source_revision,
-        process="recorded" if prepared.recorded else process,
-        replaces=process == "uniform",
+        process=named if trajectory == "forward-noise" else trajectory,
+        replaces=process == "uniform" and trajectory == "forward-noise",
         timesteps=list(trajectories.timesteps),
         corrupted=trajectories.masked.double().mean((0, 2)).tolist(),
         weights=trajectories.weights.double().mean(0).tolist(),
+        prompt_length=prepared.writing.prompt if prepared.writing else None,
+        unwritten=None if present is None else (1 - present.double().mean((0, 2))).tolist(),
     )
 
 
@@ -114,9 +142,10 @@ def sparsity_facts(
     removed: dict[str, tuple[tuple[int, int], int]],
     shares: tuple[float, ...] | None = None,
     unreached: Sequence[str] = (),
+    heads: list[list[float]] | None = None,
 ) -> SparsityFacts:
-    """From tensor name → (shape, removed entries), each block's share if they differ, and what no
-    calibration token reached."""
+    """From tensor name → (shape, removed entries), each block's share if they differ, what no
+    calibration token reached, and each head's share."""
     matrices = {
         name: MatrixSparsity(shape=shape, removed=count, fraction=count / (shape[0] * shape[1]))
         for name, (shape, count) in removed.items()
@@ -127,6 +156,7 @@ def sparsity_facts(
         matrices=matrices,
         blocks=None if shares is None else list(shares),
         unreached=list(unreached),
+        heads=heads,
     )
 
 
@@ -152,6 +182,13 @@ def nelbo_facts(noisy: NoisyTokens, dense: Judgement, pruned: Judgement, text: s
 def agreement_facts(noisy: NoisyTokens, dense: Judgement, pruned: Judgement) -> Agreement:
     same = agreement(noisy, dense, pruned)
     return Agreement(top1=same.mean, stderr=same.stderr, positions=int(noisy.masked.sum()))
+
+
+def text_samples(tokenizer: TextTokenizer, texts: Texts) -> list[TextSample]:
+    return [
+        TextSample(prompt=prompt, truth=truth, dense=dense, pruned=pruned)
+        for prompt, truth, dense, pruned in words(tokenizer, texts)
+    ]
 
 
 def speed_facts(timing: Timing, pattern: str) -> Speed:

@@ -41,7 +41,10 @@ class Picture:
     title: str
     caption: str
     svg: str
+    """For a page of HTML, in the page's own colour of text."""
     narrow_svg: str | None
+    file: str
+    """The same as a file of its own, dark on white."""
     png: bytes
 
 
@@ -56,6 +59,7 @@ def picture(plot: Plot) -> Picture:
             caption=plot.caption,
             svg=_svg(figure, f"{plot.name}-w"),
             narrow_svg=None if narrow is None else _svg(narrow, f"{plot.name}-n"),
+            file=_svg_file(figure),
             png=_png(figure),
         )
 
@@ -80,10 +84,18 @@ def _laid_out(plot: Plot, width: float) -> Figure:
     return figure
 
 
+_NOTHING = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def _svg_file(figure: Figure) -> str:
+    sink = io.StringIO()
+    figure.savefig(sink, format="svg", facecolor="white", metadata=_NOTHING)
+    return sink.getvalue()
+
+
 def _svg(figure: Figure, prefix: str) -> str:
     sink = io.StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(sink, format="svg", transparent=True, metadata=nothing)
+    figure.savefig(sink, format="svg", transparent=True, metadata=_NOTHING)
     text = sink.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     # Several pictures share the page, and with it one space of ids.

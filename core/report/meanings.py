@@ -2,10 +2,21 @@
 
 from dataclasses import dataclass
 
+from core.evaluation.in_depth import Condition
 from core.recipes import METHODS, Recipe
 from core.report.schema import Objective, Report
 from core.spec import kept_per_group
 
+CONDITIONS: dict[Condition, str] = {
+    "none": "nothing",
+    "all": "all sinks",
+    "random": "as many random positions",
+    "stable": "stable sinks",
+    "random-stable": "as many random positions",
+    "transient": "transient sinks",
+    "random-transient": "as many random positions",
+}
+"""What a knock-out hides from attention."""
 SCORES = {
     "magnitude": "a weight counts by its size alone; compared {scope}",
     "wanda": (

@@ -12,21 +12,43 @@ from numpy.typing import NDArray
 
 from core.report import heatmaps
 from core.report.block_plots import block_plots, whole_ticks
+from core.report.control_plot import control_plot
 from core.report.figures import ACCENT, SECOND, Plot, new_figure, quiet
-from core.report.noise_words import corrupted, corrupts
+from core.report.head_plots import head_plots
+from core.report.knockout_plots import knockout_plots
+from core.report.noise_words import corrupted, corrupts, grows
+from core.report.quality_plots import quality_plots
+from core.report.reading import Readable
 from core.report.schema import AnyReport, CalibrationFacts
 from core.report.sinks_file import SinkArrays
+from core.sinks.kept import PATHS
+from core.report.variance_plot import spots_of, variance_plot
 
-MAX_PATHS = 150
 
-
-def all_plots(report: AnyReport, arrays: SinkArrays) -> list[Plot]:
+def all_plots(
+    report: AnyReport | Readable, arrays: SinkArrays | None, control: SinkArrays | None = None
+) -> list[Plot]:
     """Plots in the page's order. What the data cannot fill is left out: the page says so in words."""
-    samples = chosen_samples(arrays.centroid)
-    plots = [_mass(report.calibration, arrays, samples[0]), _panels(arrays, samples)]
+    plots: list[Plot] = []
+    if arrays is not None and report.calibration is not None and report.sinks is not None:
+        plots += _of_arrays(report, arrays, control)
+    plots += filter(None, [variance_plot(list(spots_of(report)))])
+    deeper = [*head_plots(report), *quality_plots(report), *knockout_plots(report)]
+    return [*plots, *block_plots(report), *deeper]
+
+
+def _of_arrays(
+    report: AnyReport | Readable, arrays: SinkArrays, control: SinkArrays | None
+) -> list[Plot]:
+    """What is drawn from the attention itself."""
+    # Of the samples whose mass was kept.
+    samples = chosen_samples(arrays.centroid[: len(arrays.mass)])
+    plots = [_mass(report, arrays, samples[0]), _panels(arrays, samples)]
+    if control is not None:
+        plots += filter(None, [control_plot(report, arrays, control, samples[0])])
     if np.isfinite(arrays.centroid).any() and len(arrays.timesteps) > 1:
-        plots += [_centroids(report.calibration, arrays, samples[0]), _persistence(report, arrays)]
-    return plots + block_plots(report)
+        plots += [_centroids(report, arrays, samples[0]), _persistence(report, arrays)]
+    return plots
 
 
 def chosen_samples(centroid: NDArray[np.floating[Any]]) -> list[int]:
@@ -46,7 +68,9 @@ def _variance(path: NDArray[np.float64]) -> float | None:
     return float(np.var(seen)) if len(seen) else None
 
 
-def _mass(facts: CalibrationFacts, arrays: SinkArrays, sample: int) -> Plot:
+def _mass(report: AnyReport | Readable, arrays: SinkArrays, sample: int) -> Plot:
+    facts, kept = report.calibration, len(arrays.mass)
+
     def draw(width: float) -> Figure:
         figure = new_figure(width, min(5.6, max(3.0, 2.0 + 0.24 * len(arrays.timesteps))))
         axes = figure.subplots()
@@ -61,7 +85,8 @@ def _mass(facts: CalibrationFacts, arrays: SinkArrays, sample: int) -> Plot:
         heatmaps.color_bar(figure, image, norm, [axes])
         return figure
 
-    which = ", whose sinks drift as much as the median sample's" if len(arrays.mass) > 2 else ""
+    of = "" if kept >= report.sinks.samples else f" of the first {kept}"
+    which = f", whose sinks drift as much as the median sample's{of}" if kept > 2 else ""
     if not arrays.sink[sample].any() or len(arrays.timesteps) < 2:
         which = ""
     return Plot(
@@ -85,6 +110,8 @@ def _mass_title(facts: CalibrationFacts) -> str:
         return "Where attention goes, timestep by timestep"
     if facts.replaces:
         return "Where attention goes as noise gives way to text"
+    if grows(facts):
+        return "Where attention goes as the text grows"
     return "Where attention goes as noise becomes text"
 
 
@@ -94,6 +121,8 @@ def _time_note(facts: CalibrationFacts) -> str:
         return ""
     if facts.process == "recorded":
         return " The last recorded timestep is on top."
+    if grows(facts):
+        return " The top row is the shortest beginning; writing runs downwards."
     below = "the text clears downwards" if facts.replaces else "writing runs downwards"
     return f" The top row is the noisiest; {below}."
 
@@ -164,9 +193,10 @@ def _label_outside(axes: Axes, *, left: bool, below: bool) -> None:
     axes.set_xlabel("position (tokens)" if below else "")
 
 
-def _centroids(facts: CalibrationFacts, arrays: SinkArrays, sample: int) -> Plot:
+def _centroids(report: AnyReport | Readable, arrays: SinkArrays, sample: int) -> Plot:
+    facts, samples = report.calibration, max(report.sinks.samples, len(arrays.centroid))
     paths, steps, positions = arrays.centroid, arrays.timesteps, arrays.mass.shape[-1]
-    drawn = np.linspace(0, len(paths) - 1, min(len(paths), MAX_PATHS)).round().astype(int)
+    drawn = np.linspace(0, len(paths) - 1, min(len(paths), PATHS)).round().astype(int)
 
     def draw(width: float) -> Figure:
         figure = new_figure(width, 3.5)
@@ -190,7 +220,7 @@ def _centroids(facts: CalibrationFacts, arrays: SinkArrays, sample: int) -> Plot
             top.set_xlabel(_share_label(facts))
         return figure
 
-    shown = "each sample" if len(drawn) == len(paths) else f"{len(drawn)} of {len(paths)} samples"
+    shown = "each sample" if len(drawn) == samples else f"{len(drawn)} of {samples} samples"
     return Plot(
         name="centroids",
         title="Where the sinks wander",
@@ -202,11 +232,20 @@ def _centroids(facts: CalibrationFacts, arrays: SinkArrays, sample: int) -> Plot
     )
 
 
-def _persistence(report: AnyReport, arrays: SinkArrays) -> Plot:
-    stable = float(report.job.get("sinks", {}).get("stable_persistence", 0.8))
-    steps, samples = len(arrays.timesteps), len(arrays.sink)
+def positions_per_sample(report: AnyReport | Readable, arrays: SinkArrays) -> heatmaps.Array:
+    """(t,) positions that are a sink at 1, 2, … t of the timesteps, mean over samples: over all, or
+    over those in `arrays` where the report is of a time before it told."""
+    known = report.sinks.persistence_histogram
+    if known:
+        return np.array([bar.positions for bar in known])
     times = arrays.sink.sum(1).ravel()
-    per_sample = np.bincount(times[times > 0], minlength=steps + 1)[1:] / samples
+    counts = np.bincount(times[times > 0], minlength=len(arrays.timesteps) + 1)[1:]
+    return counts / len(arrays.sink)
+
+
+def _persistence(report: AnyReport | Readable, arrays: SinkArrays) -> Plot:
+    stable = float((report.job or {}).get("sinks", {}).get("stable_persistence", 0.8))
+    steps, per_sample = len(arrays.timesteps), positions_per_sample(report, arrays)
 
     def draw(width: float) -> Figure:
         figure = new_figure(width, 3.5)

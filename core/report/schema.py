@@ -5,6 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.models.families.base import Attention
+from core.report import parts
+from core.report.quality_parts import Band, Baseline, BlockError, Knockout, SinksAfter
 
 Objective = Literal["nelbo", "likelihood"]
 
@@ -13,11 +15,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Mean(_Part):
-    """A mean over calibration samples with its standard error (None for one sample)."""
-
-    mean: float | None = Field(description="None where no sample defines the statistic")
-    stderr: float | None
+Mean = parts.Mean
 
 
 class ModelFacts(_Part):
@@ -44,8 +42,12 @@ class CalibrationFacts(_Part):
         description="commit of the data set, s3-version:… or s3-etag:… of the object; None where the"
         " source has no revisions"
     )
-    process: Literal["llada", "dream", "uniform", "recorded"] = Field(
-        description="what noised the text; recorded: a token file held the noised sequences"
+    process: Literal[
+        "llada", "dream", "uniform", "recorded", "generation", "decoding", "prefixes"
+    ] = Field(
+        description="what noised the text; recorded: a token file held the noised sequences; generation,"
+        " decoding: nothing did, the model wrote them by denoising or from left to right; prefixes:"
+        " nothing did, the text was shown up to a place that moves on"
     )
     replaces: bool = Field(
         description="whether corrupted positions hold other tokens instead of the mask token"
@@ -56,6 +58,14 @@ class CalibrationFacts(_Part):
     )
     weights: list[float] = Field(
         description="at each timestep, what it counts for in statistics, mean over samples"
+    )
+    prompt_length: int | None = Field(
+        default=None, description="positions that were given, where the model wrote the others"
+    )
+    unwritten: list[float] | None = Field(
+        default=None,
+        description="at each timestep, the mean share of positions that did not exist yet; None where"
+        " all always did",
     )
 
 
@@ -84,25 +94,59 @@ class SparsityFacts(_Part):
     unreached: list[str] = Field(
         default=[], description="experts' matrices that no calibration token reached"
     )
+    heads: list[list[float]] | None = Field(
+        default=None,
+        description="blocks × heads: removed share of a head's rows of q, its columns of o, and its part"
+        " of its group's rows of k and v",
+    )
+
+
+UNKNOWN = Mean(mean=None, stderr=None)
+"""What a report says of a statistic that its version did not take."""
 
 
 class LayerSinks(_Part):
+    """As `SinkFacts`, of the mass of one block."""
+
     layer: int
     spatial_variance: Mean
+    spatial_variance_relative: Mean = UNKNOWN
     temporal_variance: Mean
     temporal_variance_relative: Mean
+    transient_share: Mean = UNKNOWN
     mass_share: Mean
+    jaccard: Mean = UNKNOWN
+    masked_share: Mean = UNKNOWN
+    ends_share: Mean = UNKNOWN
+    sinks_per_step: Mean = UNKNOWN
+    value_norm_ratio: Mean = UNKNOWN
+
+
+class HeadSinks(LayerSinks):
+    """As `SinkFacts`, of the mass of one head of one block."""
+
+    head: int
+
+
+class PersistentPositions(_Part):
+    """How many positions are a sink for so long."""
+
+    share: float = Field(description="of timesteps at which the position is a sink")
+    positions: float = Field(description="of a sample, mean over all samples")
 
 
 class SinkFacts(_Part):
     """Attention-sink statistics on one trajectory; formulas in docs/methods.md."""
 
-    trajectory: Literal["forward-noise", "recorded"]
+    trajectory: Literal["forward-noise", "recorded", "generation", "decoding", "prefixes"]
     samples: int
     timesteps: list[int]
     positions: int
     threshold_std: float
     spatial_variance: Mean
+    spatial_variance_relative: Mean = Field(
+        default=UNKNOWN, description="of mass over that of the mean position"
+    )
     temporal_variance: Mean
     temporal_variance_relative: Mean
     transient_share: Mean
@@ -110,9 +154,21 @@ class SinkFacts(_Part):
     mass_share: Mean
     jaccard: Mean
     masked_share: Mean = Field(description="share of sinks that sit on corrupted positions")
+    ends_share: Mean = Field(
+        default=UNKNOWN, description="share of sinks that are the first or the last position"
+    )
     sinks_per_step: Mean
+    value_norm_ratio: Mean = Field(
+        default=UNKNOWN, description="mean length of the values at sinks, over that at the rest"
+    )
     timesteps_without_sink: int
+    persistence_histogram: list[PersistentPositions] = Field(
+        default=[], description="one entry for each number of timesteps, of positions ever a sink"
+    )
     per_layer: list[LayerSinks]
+    per_head: list[HeadSinks] | None = Field(
+        default=None, description="block by block, where sinks.per_head asks for it"
+    )
 
 
 class Nelbo(_Part):
@@ -151,12 +207,40 @@ class Speed(_Part):
     note: str
 
 
+class TextSample(_Part):
+    """What dense and pruned make of the same beginning, which calibration did not see; without chance."""
+
+    prompt: str
+    truth: str = Field(description="how the text really went on")
+    dense: str
+    pruned: str
+
+
 class Quality(_Part):
     objective: Objective = Field(
         default="nelbo", description="what `nelbo` holds: a bound, or an exact likelihood"
     )
     nelbo: Nelbo | None
     agreement: Agreement | None
+    texts: list[TextSample] = Field(
+        default=[], description="empty where none were asked for, or the model has no tokenizer"
+    )
+    bands: list[Band] = Field(
+        default=[],
+        description="`nelbo` by noise level, or, of an autoregressive model, by quarter of the text",
+    )
+    reconstruction: list[BlockError] = []
+    sinks_after: SinksAfter | None = None
+    knockout: Knockout | None = Field(default=None, description="of the dense model")
+    baseline: Baseline | None = None
+
+
+class Control(_Part):
+    """Another model, watched on the same text in its own way."""
+
+    model: ModelFacts
+    calibration: CalibrationFacts
+    sinks: SinkFacts
 
 
 class Resumed(_Part):
@@ -176,6 +260,7 @@ class _Document(_Part):
     plan: Cost
     actual: Cost
     sinks: SinkFacts
+    control: Control | None = Field(default=None, description="where the job named one")
     versions: dict[str, str]
     seeds: dict[str, int]
     warnings: list[str]
@@ -192,16 +277,23 @@ class Report(_Document):
     resumed: Resumed | None = Field(
         default=None, description="times count the work of earlier runs that was of use"
     )
+    dense_reused: str | None = Field(
+        default=None,
+        description="the run whose judgement of the dense model was taken over, to the bit, instead of"
+        " being made again",
+    )
 
 
 class AnalysisReport(_Document):
-    """Of a model that was only watched: nothing was removed, judged or timed."""
+    """Of a model that was only watched: nothing was removed or timed, and nothing judged but what its
+    sinks are worth to it."""
 
     kind: Literal["analysis"] = "analysis"
     recipe: None = None
     sparsity: None = None
     quality: None = None
     speed: None = None
+    knockout: Knockout | None = None
 
 
 AnyReport = Report | AnalysisReport

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from core.report import words
-from core.report.noise_words import corrupted, corrupts
+from core.report.noise_words import corrupted, corrupts, grows
 from core.report.schema import AnyReport, Mean
 
 NONE = "–"
@@ -53,6 +53,17 @@ ROWS = (
         over_time=True,
     ),
     Row("on {word} positions", "masked_share", "sinks whose token {fate}", percent=True),
+    Row(
+        "at the ends",
+        "ends_share",
+        "sinks that are the first or the last position",
+        percent=True,
+    ),
+    Row(
+        "length of values",
+        "value_norm_ratio",
+        "at sinks, over that at the other positions: far below 1, what draws attention says little",
+    ),
     Row(
         "spatial variance",
         "spatial_variance",
@@ -112,6 +123,8 @@ def about_model(report: AnyReport) -> str:
         "it never writes over noise, and its text was noised only so that the same statistics can be"
         " taken of both kinds"
     )
-    if not corrupts(report.calibration):
+    if grows(report.calibration):
+        noised = "it was watched at that, on beginnings that grow; what it had not written yet counts nowhere"
+    elif not corrupts(report.calibration):
         noised = "its text was not noised"
     return f"This model writes from left to right: {noised}."

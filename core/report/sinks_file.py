@@ -1,4 +1,7 @@
-"""`sinks.safetensors`: what the sink statistics and their plots are computed from."""
+"""`sinks.safetensors`: what the plots of sinks are drawn from.
+
+It has the first samples, as many as `kept_samples` says: statistics are over all, and in the report.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +17,7 @@ FORMAT = {"format": "secateur-sinks-1"}  # one entry: more would be written in n
 
 @dataclass(frozen=True, slots=True)
 class SinkArrays:
-    """n samples, t timesteps, L layers, S positions."""
+    """n samples, t timesteps, L layers, S positions; centroids of c ≥ n samples, the same n first."""
 
     mass: NDArray[np.floating[Any]]
     """(n, t, L, S) attention received by a position, summed over heads and queries."""
@@ -23,18 +26,18 @@ class SinkArrays:
     timesteps: NDArray[np.int32]
     """(t,)"""
     centroid: NDArray[np.float32]
-    """(n, t) mass-weighted mean position of the sink set; NaN where it is empty."""
+    """(c, t) mass-weighted mean position of the sink set; NaN where it is empty."""
     sink: NDArray[np.uint8]
     """(n, t, S) 1 where the position is in the sink set of the mass summed over layers."""
     persistence: NDArray[np.float32]
-    """(n, S) share of timesteps at which the position is a sink."""
+    """(n, S) share of the timesteps at which the position is a sink, of those at which it exists."""
 
     def __post_init__(self) -> None:
         n, t, _, s = self.mass.shape
         expected = {
             "masked": (n, t, s),
             "timesteps": (t,),
-            "centroid": (n, t),
+            "centroid": (max(n, len(self.centroid)), t),
             "sink": (n, t, s),
             "persistence": (n, s),
         }

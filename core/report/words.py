@@ -103,8 +103,7 @@ class Tile:
 def verdict(report: AnyReport) -> str:
     """What was done, what it cost and how the sinks behave, in one sentence."""
     if report.kind == "analysis":
-        text = drift_text(report.sinks)
-        share = share_text(report.sinks)
+        text, share = sinks_text(report), share_text(report.sinks)
         return f"{text[0].upper()}{text[1:]}{f'; {share}' if share else ''}."
     method = method_of(report)
     removed = percent(report.sparsity.overall)
@@ -115,7 +114,14 @@ def verdict(report: AnyReport) -> str:
         )
     else:
         cost = f"Removing {removed} of the block weights with {method} {cost_text(nelbo)}"
-    return f"{cost}; {drift_text(report.sinks)}."
+    return f"{cost}; {sinks_text(report)}."
+
+
+def sinks_text(report: AnyReport) -> str:
+    """How the sinks behave, beside a control's where there is one, and what follows for recipes."""
+    beside, kind = control_text(report), transient_text(report)
+    moved = f"{drift_text(report.sinks)}{f' ({beside})' if beside else ''}"
+    return f"{moved}; {kind}" if kind else moved
 
 
 def share_text(sinks: SinkFacts) -> str:
@@ -158,6 +164,42 @@ def drift(sinks: SinkFacts) -> float | None:
         return None
     relative = sinks.temporal_variance_relative.mean
     return None if relative is None else math.sqrt(max(relative, 0.0))
+
+
+def drift_of(sinks: SinkFacts) -> str:
+    """How far the sinks move, in a few words for a plot's title."""
+    share = drift(sinks)
+    if share is None:
+        return "no sinks"
+    return "sinks stay" if share == 0 else f"sinks drift by ±{NNBSP}{percent(share)}"
+
+
+def control_text(report: AnyReport) -> str:
+    """The temporal variance beside the control's; empty where none was watched."""
+    control = report.control
+    own = report.sinks.temporal_variance_relative.mean
+    if control is None or own is None:
+        return ""
+    other = control.sinks.temporal_variance_relative.mean
+    kind = "autoregressive control" if control.model.attention == "causal" else "control"
+    if other is None:
+        return f"the {kind} has no sinks"
+    if other == 0:
+        return f"those of the {kind} do not move at all"
+    return f"temporal variance {significant(own / other, 2)}× that of the {kind}"
+
+
+def transient_text(report: AnyReport) -> str:
+    """What the sinks are, and so which recipe is made for them; empty where nothing is known."""
+    transient = report.sinks.transient_share.mean
+    if transient is None or len(report.sinks.timesteps) < 2:
+        return ""
+    use = (
+        "the premise of sink-aware discounting holds"
+        if transient > 0.5
+        else "the premise of sink-aware discounting does not hold"
+    )
+    return f"{percent(transient, 0)} of them are transient; {use}"
 
 
 def drift_text(sinks: SinkFacts) -> str:

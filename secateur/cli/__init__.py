@@ -26,11 +26,13 @@ from secateur.cli import (
     log,
     prune,
     push,
+    report,
     retry,
     secrets,
     serve,
     status,
     submit,
+    sweep,
     watch,
     webhooks,
     worker,
@@ -51,6 +53,7 @@ app.command("prune")(prune.prune)
 app.command("estimate")(estimate.estimate)
 app.command("analyze")(analyze.analyze)
 app.command("submit")(submit.submit)
+app.command("sweep")(sweep.sweep)
 app.command("list")(list_jobs.list_jobs)
 app.command("status")(status.status)
 app.command("check")(check.check)
@@ -59,6 +62,7 @@ app.command("cancel")(cancel.cancel)
 app.command("retry")(retry.retry)
 app.command("delete")(delete.delete)
 app.command("download")(download.download)
+app.command("report")(report.report)
 app.command("log")(log.log)
 app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)

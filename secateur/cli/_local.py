@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from core.answers import Answers
     from core.progress import Progress
 
 T = TypeVar("T")
@@ -64,8 +65,10 @@ def run_options(
     memory_budget: str | None,
     *,
     force: bool,
+    answers: "Answers | None" = None,
 ) -> Any:
     """`RunOptions` of what was typed, over the settings."""
+    from core.answers import NO_ANSWERS
     from secateur.cli._settings import load_settings
 
     settings = load_settings()
@@ -79,6 +82,7 @@ def run_options(
         max_model_bytes=settings.max_model_bytes,
         hub_cache=settings.hub_cache,
         replace=force,
+        answers=answers or NO_ANSWERS,
     )
 
 

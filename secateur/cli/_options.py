@@ -68,6 +68,18 @@ SequenceLength = Annotated[
     int | None, typer.Option("--sequence-length", help="Tokens in each [default: 1024]")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the calibration noise [default: 0]")]
+Trajectory = Annotated[
+    str | None,
+    typer.Option(
+        "--trajectory",
+        help="What to watch: forward-noise; generation or decoding, the model's own writing; or"
+        " prefixes of the text [default: forward-noise]",
+    ),
+]
+Control = Annotated[
+    str | None,
+    typer.Option("--control", help="Another model, to stand beside in the report, as example:kjv-ar"),
+]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:N or auto [default: auto]")
 ]

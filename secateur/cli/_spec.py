@@ -1,6 +1,7 @@
 """A job spec from what was typed."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,24 @@ class Typed:
     samples: int | None = None
     sequence_length: int | None = None
     seed: int | None = None
+    trajectory: str | None = None
+    control: str | None = None
 
 
-def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
-    """The spec as JSON would have it; checked later, where it is used.
+def spec_data(typed: Typed, file: Path | None, **more: object) -> dict[str, Any]:
+    """The spec as JSON would have it; checked later, where it is used. `more` are sections that only
+    one verb has, None where left out.
 
     Raises:
         BadRequest: neither a model nor a file, or both.
         InvalidSpec: the file is not a JSON object.
     """
     given = [name for name in Typed.__dataclass_fields__ if getattr(typed, name) is not None]
+    for name, value in more.items():
+        if isinstance(value, Mapping):
+            given += [f"{name}.{key}" for key in value]
+        elif value is not None:
+            given.append(name)
     if file is not None:
         if given:
             raise BadRequest(
@@ -44,13 +53,16 @@ def spec_data(typed: Typed, file: Path | None) -> dict[str, Any]:
         "samples": typed.samples,
         "sequence_length": typed.sequence_length,
         "seed": typed.seed,
+        "trajectory": typed.trajectory,
     }
     data = {
         "model": {"source": as_source(typed.model)},
         "method": typed.method,
         "sparsity": typed.sparsity,
         "pattern": typed.pattern,
+        "control": None if typed.control is None else {"source": as_source(typed.control)},
         "calibration": {k: v for k, v in calibration.items() if v is not None} or None,
+        **more,
     }
     return {name: value for name, value in data.items() if value is not None}
 

@@ -19,6 +19,8 @@ _OPTIONS: Final[dict[str, Any]] = {
     "samples": o.Samples,
     "sequence_length": o.SequenceLength,
     "seed": o.Seed,
+    "trajectory": o.Trajectory,
+    "control": o.Control,
     "spec": o.SpecFile,
 }
 

@@ -9,6 +9,8 @@ import typer
 from secateur.cli import _options as o
 
 if TYPE_CHECKING:
+    from core.evaluation.in_depth import Condition
+    from core.report.quality_parts import Knockout
     from core.report.schema import AnalysisReport, Mean
 
 BARS: Final = "▁▂▃▄▅▆▇█"
@@ -20,6 +22,8 @@ def analyze(
     samples: o.Samples = None,
     sequence_length: o.SequenceLength = None,
     seed: o.Seed = None,
+    trajectory: o.Trajectory = None,
+    control: o.Control = None,
     spec: o.SpecFile = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to make, with the whole report.")
@@ -32,6 +36,23 @@ def analyze(
             help="Token file to make, with the sequences that were watched.",
         ),
     ] = None,
+    per_head: Annotated[
+        bool, typer.Option("--per-head", help="Also tell every head's statistics, in report.json.")
+    ] = False,
+    dump_mass: Annotated[
+        bool,
+        typer.Option(
+            "--dump-mass",
+            help="Also write report/sinks-full.safetensors: every sample's mass and value norms, by"
+            " block, and by head with --per-head. Needs --out.",
+        ),
+    ] = False,
+    knockout: Annotated[
+        bool,
+        typer.Option(
+            "--knockout", help="Also measure the loss with the sinks hidden from attention."
+        ),
+    ] = False,
     device: o.Device = None,
     threads: o.Threads = None,
     memory_budget: o.MemoryBudget = None,
@@ -51,8 +72,13 @@ def analyze(
         samples=samples,
         sequence_length=sequence_length,
         seed=seed,
+        trajectory=trajectory,
+        control=control,
     )
-    parsed = parse_analysis(spec_data(typed, spec))
+    asked = {"per_head": per_head, "dump": dump_mass}
+    sinks = {name: True for name, flag in asked.items() if flag}
+    data = spec_data(typed, spec, sinks=sinks or None, knockout=knockout or None)
+    parsed = parse_analysis(data)
     if out is not None:
         _local.check_output(out, force=force)
     engine = _local.engine()
@@ -101,8 +127,38 @@ def summary(report: "AnalysisReport") -> Iterator[str]:
     if len(report.sinks.timesteps) > 1:
         drift = [layer.temporal_variance_relative for layer in layers]
         yield from _by_block("temporal variance, relative", drift, width)
+    if report.knockout is not None:
+        yield ""
+        yield from knockout_lines(report.knockout, width)
     for warning in report.warnings:
         yield f"warning   {warning}"
+
+
+HIDDEN: "Final[dict[Condition, str]]" = {
+    "none": "nothing",
+    "all": "all sinks",
+    "random": "as many other positions",
+    "stable": "stable sinks",
+    "random-stable": "as many other positions",
+    "transient": "transient sinks",
+    "random-transient": "as many other positions",
+}
+"""Conditions of a knock-out in the order in which they are told, each before its control."""
+
+
+def knockout_lines(knockout: "Knockout", width: int) -> Iterator[str]:
+    """What each condition does to the loss, each beside its control."""
+    from core.report.words import plus_minus, significant
+
+    found = {each.name: each for each in knockout.conditions}
+    yield f"Loss with keys hidden from attention, on {knockout.text}:"
+    for name, words in HIDDEN.items():
+        each, value = found[name], found[name].difference
+        if name == "none":
+            yield f"  {words:<{width}}  {significant(each.loss.mean or 0, 4)} nats per token"
+        elif each.hidden and value.mean is not None:
+            change = plus_minus(value.mean, value.stderr, signed=True)
+            yield f"  {words:<{width}}  {change}, {significant(each.hidden)} positions a sequence"
 
 
 def _by_block(name: str, means: "Sequence[Mean]", width: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text
 
 from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from core.jobs.database import Database
-from core.jobs.idempotency import KEPT, IdempotencyRecord, Once, Posted, _lock, digest_of
+from core.jobs.idempotency import KEPT, IdempotencyRecord, Once, Posted, digest_of, lock_key
 from core.jobs.records import EventRecord
 from core.jobs.states import State
 from core.jobs.store import JobStore
@@ -111,7 +111,7 @@ def test_another_process_that_is_at_the_key_is_not_waited_for(
         pytest.skip("SQLite has one writer: whoever writes next finds the first one's job")
     other = JobStore.open(database_url)
     with jobs._database.write() as session:
-        _lock(session, "default", KEY.key)
+        lock_key(session, "default", KEY.key)
         with pytest.raises(IdempotencyKeyInFlight):
             post(other)
         assert not post(other, Once("another", "0" * 64)).replayed

@@ -23,6 +23,7 @@ from core.jobs.states import State
 from core.jobs.store import JobStore
 from core.jobs.views import Event, Job
 from core.quotas import NO_QUOTAS, Quota
+from core.sweep_spec import parse_sweep, planned
 from tests.contract.jobs import NOW, claimed, get, later, queued, spec
 
 SCRIPTS: Final = str(Path(migrations.__file__).parent)
@@ -202,6 +203,23 @@ def test_quotas_and_the_audit_log_come_and_go_and_no_job_with_them(database_url:
         found = store.usage("default", NO_QUOTAS)
         assert (found.usage.stored_bytes, found.quota) == (0, Quota())
         assert store.audit(AuditFilter()).data == []
+
+
+def test_the_jobs_of_a_sweep_outlive_it_on_the_way_down(database_url: str) -> None:
+    migrate(database_url)
+    asked = {"base": spec().model_dump(mode="json"), "grid": {"sparsity": [0.25, 0.5]}}
+    with JobStore.open(database_url) as store:
+        store.create_sweep("default", planned(parse_sweep(asked)), NOW)
+        before = [job.id for job in store.list("default").data]
+    move(database_url, "0008")
+    migrate(database_url)
+    with JobStore.open(database_url) as store:
+        left = store.list("default").data
+        assert [job.id for job in left] == before
+        assert [job.sweep_id for job in left] == [None, None]
+        assert store.sweeps("default").data == []
+        # And they are jobs like others.
+        assert claimed(store, before[0]).sweep_id is None
 
 
 def test_a_schema_from_the_future_is_refused_and_left_alone(database_url: str) -> None:

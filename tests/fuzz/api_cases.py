@@ -139,6 +139,8 @@ def led_somewhere(server: Served, case: Case) -> None:
             names["job_id"] = KINDS[seed // 2 % len(KINDS)](server)
         if "delivery_id" in names and "job_id" in names:
             names["delivery_id"] = f"msg_{names['job_id'].removeprefix('job_')}_3"
+        if "sweep_id" in names:
+            names["sweep_id"] = server.sweep()
         if "name" in names:
             names["name"] = "report/report.json"
         if "key_id" in names:

@@ -11,6 +11,23 @@ _KNOWN: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("Output", "push"): {"type": "null"},
     ("Webhook", "url"): {"type": "string", "enum": ["https://hooks.example.com/"]},
     ("JobSpec", "pattern"): {"type": "string", "enum": ["unstructured", "2:4"]},
+    # Any object may be a base, and any value part of a grid: nearly none of them makes jobs.
+    ("SweepSpec", "base"): {"$ref": "#/components/schemas/JobSpec"},
+    ("SweepSpec", "preset"): {"type": "null"},
+    ("SweepSpec", "grid"): {
+        "type": "object",
+        "required": ["calibration.seed"],
+        "properties": {
+            "calibration.seed": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 2,
+                "uniqueItems": True,
+                "items": {"type": "integer", "minimum": 0, "maximum": 9},
+            }
+        },
+        "additionalProperties": False,
+    },
 }
 
 
@@ -36,7 +53,9 @@ def keyless_form(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def takes_a_spec(operation: dict[str, Any]) -> bool:
-    return bool(_body(operation).get("schema") == {"$ref": "#/components/schemas/JobSpec"})
+    """One job's, or many jobs'."""
+    names = ("JobSpec", "SweepSpec")
+    return _body(operation).get("schema") in [{"$ref": f"#/components/schemas/{n}"} for n in names]
 
 
 def has_a_cursor(operation: dict[str, Any]) -> bool:

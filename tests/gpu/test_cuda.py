@@ -17,7 +17,7 @@ from core.pruning.pattern_values import KeepPerGroup, Pattern, Share
 from core.recipes import METHODS, Method, Recipe, cells
 from core.report.schema import Report
 from core.run import execute
-from core.spec import parse_spec
+from core.spec import Sinks, parse_spec
 from core.stages import RunOptions
 from tests.checkpoints import MASK_ID
 from tests.engine_runs import EngineRun
@@ -46,11 +46,16 @@ def sequences() -> Trajectories:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_attention_mass(tmp_path: Path, family: str) -> None:
     folder = tiny(tmp_path, family)
-    masses = [
-        EngineRun(on(device, folder), sequences(), METHODS["wanda"]).observe().mass
+    heads = Sinks(per_head=True)
+    cpu, cuda = (
+        EngineRun(on(device, folder), sequences(), METHODS["wanda"], heads).observe()
         for device in ("cpu", "cuda")
-    ]
-    assert_close(masses[1], masses[0], rtol=1e-4, atol=1e-4)
+    )
+    assert_close(cuda.mass, cpu.mass, rtol=1e-4, atol=1e-4)
+    assert_close(cuda.kept, cpu.kept, rtol=1e-4, atol=1e-4)
+    there, here = (seen.totals.tensors() for seen in (cuda, cpu))
+    for name, values in here.items():
+        assert_close(there[name], values, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("recipe", [c for c in cells() if c.all_blocks_at_once], ids=str)

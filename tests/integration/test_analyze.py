@@ -22,10 +22,11 @@ from core.progress import Progress, ignore
 from core.report import sinks_file
 from core.report.schema import AnalysisReport, Report
 from core.run import analyse, execute
-from core.spec import parse_spec
+from core.spec import Evaluation, parse_spec
 from core.stages import RunOptions
 from core.store import manifest
 from secateur.cli import main
+from tests import sink_oracle
 from tests.checkpoints import VOCABULARY
 from tests.family_checkpoints import tiny
 
@@ -38,7 +39,7 @@ OPTIONS = RunOptions(device="cpu", threads=1)
 def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take longer than such runs: only the tests marked `plots` have them drawn."""
     if not request.node.get_closest_marker("plots"):
-        monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+        monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
 
 
 def asked(model: Path, **calibration: Any) -> dict[str, Any]:
@@ -81,6 +82,48 @@ def test_a_long_text_gives_the_sequences_that_pruning_gets(
     execute(parse_spec(job), tmp_path / "pruned", OPTIONS, ignore)
     name = "report/sinks.safetensors"
     assert digest(tmp_path / "looked" / name) == digest(tmp_path / "pruned" / name)
+
+
+def test_every_number_of_the_report_comes_from_the_full_resolution(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    ran = Ran(
+        capsys, *arguments(tiny_model), "--out", str(out), "--per-head", "--dump-mass", "--json"
+    )
+    assert ran.status == 0, ran.err
+    report = AnalysisReport.model_validate_json((out / "report" / "report.json").read_bytes())
+    assert report.job["sinks"]["per_head"] is report.job["sinks"]["dump"] is True
+    listed = {file.name for file in manifest.verify(out).files}
+    assert "report/sinks-full.safetensors" in listed
+    full = load_file(out / "report" / "sinks-full.safetensors")
+    assert full["mass"].shape == (3, 10, 2, 32)
+    heads = full["head_mass"].double()
+    assert heads.sum(3).numpy() == pytest.approx(full["mass"].double().numpy(), rel=1e-5)
+    kept = sinks_file.read(out / "report" / "sinks.safetensors").mass
+    assert kept == pytest.approx(full["mass"].numpy(), rel=1e-3)
+    told = report.sinks.per_head
+    assert told is not None
+    assert len(told) == report.model.blocks * report.model.heads
+    shared = heads.shape[3] // full["head_value_norm"].shape[3]
+    for head in told:
+        each = [
+            sink_oracle.statistics(
+                heads[n, :, head.layer, head.head].numpy(),
+                full["head_value_norm"][n, :, head.layer, head.head // shared].numpy(),
+                full["masked"][n].bool().numpy(),
+            )
+            for n in range(3)
+        ]
+        for name in ("spatial_variance", "mass_share", "sinks_per_step"):
+            mean = float(np.mean([one[name] for one in each]))
+            assert getattr(head, name).mean == pytest.approx(mean, rel=1e-6)
+
+
+def test_the_full_resolution_needs_a_place(tiny_model: Path) -> None:
+    asks = asked(tiny_model) | {"sinks": {"dump": True}}
+    with pytest.raises(BadRequest, match="--out"):
+        analyse(parse_analysis(asks), None, OPTIONS, ignore)
 
 
 @pytest.mark.plots
@@ -135,6 +178,36 @@ def test_only_the_sequences_that_are_watched_need_text(tiny_model: Path, tmp_pat
     assert analyse(spec_of(tiny_model, **short), None, OPTIONS, ignore).sinks.samples == 3
     with pytest.raises(TextTooShort):
         analyse(spec_of(tiny_model, **short, samples=4), None, OPTIONS, ignore)
+
+
+@pytest.mark.parametrize("kind", ["llada", "llama"])
+def test_what_sinks_are_worth_is_what_a_job_finds(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.looking.Evaluation", lambda: Evaluation(samples=3))
+    monkeypatch.setattr("core.outcome.Evaluation", lambda: Evaluation(samples=3))
+    # Of random models hardly a position stands out by more.
+    sinks = {"sinks": {"threshold_std": 1.0}}
+    model, seen = tiny(tmp_path / "model", kind), list[Progress]()
+    spec = parse_analysis(asked(model) | sinks | {"knockout": True})
+    found = analyse(spec, None, OPTIONS, seen.append)
+    evaluation = {"speed": False, "samples": 3, "knockout": True}
+    job = asked(model) | sinks | {"sparsity": 0.5, "evaluation": evaluation}
+    execute(parse_spec(job), tmp_path / "out", OPTIONS, ignore)
+    pruned = Report.model_validate_json((tmp_path / "out/report/report.json").read_bytes())
+    assert found.knockout is not None
+    assert found.knockout == pruned.quality.knockout
+    assert pruned.quality.nelbo is not None
+    conditions = {each.name: each for each in found.knockout.conditions}
+    assert conditions["none"].loss.mean == pytest.approx(pruned.quality.nelbo.dense, rel=1e-5)
+    assert conditions["all"].hidden == conditions["random"].hidden > 0
+    assert found.seeds == {"calibration": 0, "evaluation": 1}
+    assert analyse(spec_of(model), None, OPTIONS, ignore).knockout is None
+    fractions = [progress.fraction for progress in seen]
+    assert fractions == sorted(fractions)
+    # With the forward that times; conditions that hide the same are judged once.
+    extra = (found.actual.forwards or 0) - (found.plan.forwards or 0)
+    assert extra <= 2 * 15
 
 
 def test_progress_only_grows_and_names_no_phase_that_there_is_not(tiny_model: Path) -> None:
@@ -224,6 +297,20 @@ def test_the_command_prints_a_summary_and_leaves_nothing(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "model"]
 
 
+def test_the_command_tells_what_sinks_are_worth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.looking.Evaluation", lambda: Evaluation(samples=2))
+    ran = Ran(capsys, *arguments(tiny(tmp_path / "model", "llama")), "--knockout")
+    assert ran.status == 0, ran.err
+    (told,) = [line for line in ran.out.splitlines() if "nats per token" in line]
+    assert told.split()[0] == "nothing"
+    assert "Loss with keys hidden from attention, on verses.txt, windows" in ran.out
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(asked(tmp_path / "model")))
+    assert Ran(capsys, "--spec", str(spec), "--knockout").status == 2
+
+
 def test_the_command_writes_and_tells_in_json(
     tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,6 +338,8 @@ def test_the_commands_refusals(
     spec.write_text(json.dumps(asked(tiny_model)))
     assert Ran(capsys, "--spec", str(spec), "--json").status == 0
     assert Ran(capsys, "--spec", str(spec), "--seed", "1").status == 2
+    refused = Ran(capsys, "--spec", str(spec), "--per-head")
+    assert (refused.status, "sinks.per_head" in refused.err) == (2, True)
     assert Ran(capsys).status == 2
     assert Ran(capsys, str(tmp_path / "none")).status == 3
     assert Ran(capsys, *arguments(tiny_model), "--memory-budget", "1kB").status == 4

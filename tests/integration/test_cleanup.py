@@ -20,6 +20,7 @@ from core.spec import parse_spec
 from core.store.base import ObjectStore
 from core.store.local import LocalStore
 from core.store.s3 import S3Store
+from core.sweep_spec import parse_sweep, planned
 from tests.buckets import new_bucket
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -83,6 +84,45 @@ def bench(database_url: str, store: ObjectStore) -> Iterator[Bench]:
     migrate(database_url)
     with JobStore.open(database_url) as jobs:
         yield Bench(jobs, store)
+
+
+def swept(bench: Bench) -> tuple[str, str]:
+    """A sweep of one job with a result of 31 days ago, and what it keeps for its jobs."""
+    data = {"base": SPEC.model_dump(mode="json"), "grid": {"sparsity": [0.5]}}
+    made = bench.jobs.create_sweep("default", planned(parse_sweep(data)), days_ago(100)).sweep
+    assert made.cells is not None
+    job_id = made.cells[0].job or ""
+    key = f"{objects_of(job_id, bench.claimed(job_id))}/manifest.json"
+    bench.store.put_bytes(f"sweeps/{made.id}/dense/a.safetensors", b"1234567")
+    assert bench.clean(NEVER).removed == Tally()  # its job runs
+    bench.jobs.succeed(job_id, 1, key, days_ago(31))
+    bench.jobs.swept(Ended(job_id, 1, key))
+    return made.id, job_id
+
+
+def test_what_a_sweep_keeps_goes_with_the_last_result(bench: Bench) -> None:
+    sweep_id, _ = swept(bench)
+    assert bench.clean(NEVER).removed == Tally()
+    would = bench.clean(MONTH, dry_run=True)
+    assert would.removed == Tally(objects=3, bytes=17)
+    assert [info.key for info in bench.store.list("sweeps/")] == [
+        f"sweeps/{sweep_id}/dense/a.safetensors"
+    ]
+    assert bench.clean(MONTH).removed == would.removed
+    assert list(bench.store.list("sweeps/")) == []
+    assert bench.jobs.sweep("default", sweep_id).state == "succeeded"
+
+
+def test_a_deleted_sweep_is_finished_off_and_an_unknown_one_waits_a_day(bench: Bench) -> None:
+    sweep_id, _ = swept(bench)
+    bench.jobs.bury_sweep("default", sweep_id, NOW)
+    bench.clean(NEVER)
+    assert list(bench.store.list("")) == []
+    assert (bench.jobs.buried_sweeps(), bench.jobs.buried()) == ([], [])
+    bench.store.put_bytes(f"sweeps/swp_{'0' * 24}/dense/a", b"12345")
+    for days, unknown, count in ((2, False, 1), (0, True, 1), (2, True, 0)):
+        bench.clean(NEVER, unknown=unknown, days=days)
+        assert len(list(bench.store.list("sweeps/"))) == count, (days, unknown)
 
 
 def test_old_results_go_with_all_their_objects(bench: Bench) -> None:

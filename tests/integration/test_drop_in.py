@@ -54,7 +54,7 @@ def saved(folder: Path, name: str, *, tied: bool) -> Path:
 def test_transformers_loads_what_comes_back(
     tmp_path: Path, name: str, tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
     source, out = saved(tmp_path / "model", name, tied=tied), tmp_path / "out"
     text = Path(__file__).parents[1] / "verses.txt"
     spec = parse_spec(

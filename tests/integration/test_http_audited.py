@@ -8,7 +8,7 @@ import pytest
 from core.jobs.audit import AuditFilter
 from core.jobs.audit_views import AuditEntry
 from tests.integration.test_http_keys import ROUTES
-from tests.served import Served, served
+from tests.served import NOW, Served, served
 
 HOOK = {"url": "https://hooks.example.com/t0ken"}
 TENANT = "deeds"
@@ -28,6 +28,16 @@ def of_job(state: str) -> Callable[[Served], dict[str, str]]:
         if state == "cancelled":
             server.jobs.cancel(TENANT, job_id, server.jobs.get(TENANT, job_id).created_at)
         return {"job_id": job_id}
+
+    return made
+
+
+def of_sweep(state: str) -> Callable[[Served], dict[str, str]]:
+    def made(server: Served) -> dict[str, str]:
+        sweep_id = server.sweep(TENANT)
+        if state == "cancelled":
+            server.jobs.cancel_sweep(TENANT, sweep_id, NOW)
+        return {"sweep_id": sweep_id}
 
     return made
 
@@ -53,6 +63,11 @@ DEEDS = {
     "POST /v1/jobs/{job_id}/deliveries/{delivery_id}/redeliver": Deed(
         "webhook.redeliver", of_delivery
     ),
+    "POST /v1/sweeps": Deed(
+        "sweep.submit", body=lambda server: {"base": server.spec(), "grid": {"sparsity": [0.5]}}
+    ),
+    "POST /v1/sweeps/{sweep_id}/cancel": Deed("sweep.cancel", of_sweep("queued")),
+    "DELETE /v1/sweeps/{sweep_id}": Deed("sweep.delete", of_sweep("cancelled")),
     "POST /v1/webhooks/test": Deed("webhook.test", body=lambda _: {"url": HOOK["url"]}),
     "POST /v1/webhooks/secret": Deed("secret.show"),
     "POST /v1/webhooks/secret/rotate": Deed("secret.rotate"),

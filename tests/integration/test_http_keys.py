@@ -66,6 +66,7 @@ def filled(path: str, job_id: str = "job_0123456789abcdef01234567") -> str:
     # Of a job with a webhook the third event is its end.
     delivery_id = f"msg_{job_id.removeprefix('job_')}_3"
     path = path.replace("{job_id}", job_id).replace("{delivery_id}", delivery_id)
+    path = path.replace("{sweep_id}", "swp_0123456789abcdef01234567")
     path = path.replace("{key_id}", "key_000000000000").replace("{tenant}", "somebody")
     return path.replace("{name:path}", "report/report.json")
 

@@ -24,19 +24,22 @@ DIGITS = "f" * 24
 OWNED = {
     "{job_id}": "job_{digits}",
     "{delivery_id}": "msg_{digits}_3",
+    "{sweep_id}": "swp_{digits}",
     "{name:path}": "report/report.json",
     "{key_id}": "{key}",
 }
 # Lists and what they may hold: only one's own.
-LISTS = {"GET /v1/jobs", "GET /v1/keys", "GET /v1/audit", "GET /v1/workers"}
+LISTS = {"GET /v1/jobs", "GET /v1/sweeps", "GET /v1/keys", "GET /v1/audit", "GET /v1/workers"}
 # About the tenant of the key itself, which nothing in the request can name otherwise.
 OWN = {
-    *("POST /v1/jobs", "GET /v1/usage", "POST /v1/keys", "POST /v1/estimate"),
+    *("POST /v1/jobs", "POST /v1/sweeps", "GET /v1/usage", "POST /v1/keys", "POST /v1/estimate"),
     *("POST /v1/webhooks/test", "POST /v1/webhooks/secret/rotate"),
     *("GET /v1/webhooks/secret", "POST /v1/webhooks/secret"),
 }
 # The same for everybody.
 SHARED = {"GET /v1/methods", "GET /v1/families", "GET /v1/examples"}
+# Names what has an owner in its query instead of its path.
+NAMING = {"GET /v1/compare"}
 # Refused to whoever is not the operator, whatever they ask about.
 OPERATORS = {
     "GET /v1/tenants",
@@ -53,6 +56,7 @@ def rule_of(method: str, path: str) -> str:
         ("list", LISTS),
         ("own", OWN),
         ("shared", SHARED),
+        ("naming", NAMING),
         ("operator", OPERATORS),
         ("page", PAGES),
     ):
@@ -132,8 +136,9 @@ def theirs(server: Served) -> list[tuple[str, str]]:
     done = server.succeeded({"report/report.json": b'{"secret": 1}'}, "theirs", webhook=HOOK)
     running = server.submit("theirs")
     server.claim(running)
-    jobs = [done, running, server.submit("theirs")]
-    return [(job_id.removeprefix("job_"), key_id) for job_id in jobs]
+    swept = server.sweep("theirs")
+    owned = [done, running, server.submit("theirs"), swept]
+    return [(each[4:], key_id) for each in owned]
 
 
 @pytest.mark.parametrize(("method", "path"), OWNED_ROUTES)
@@ -151,6 +156,19 @@ def test_what_is_theirs_is_as_absent_as_what_never_was(
         assert answer.status_code == 404
         heard.append((*said(answer, digits, key_id), asked))
         assert asked
+    assert all(each == heard[-1] for each in heard)
+
+
+def test_what_is_named_in_a_query_is_as_absent_if_it_is_theirs(keyed: Served) -> None:
+    mine, own = keyed.key(tenant="mine"), keyed.succeeded({"report/report.json": b"{}"}, "mine")
+    heard = []
+    for digits, key_id in [*theirs(keyed), (DIGITS, "key_000000000000")]:
+        path = f"/v1/compare?job={own}&job=job_{digits}"
+        ask(keyed, "GET", "/v1/usage", mine)
+        with questions() as asked:
+            answer = ask(keyed, "GET", path, mine)
+        assert answer.status_code == 404
+        heard.append((*said(answer, digits, key_id), asked))
     assert all(each == heard[-1] for each in heard)
 
 

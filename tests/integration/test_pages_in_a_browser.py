@@ -13,6 +13,7 @@ from core.jobs.states import State
 from core.jobs.views import Failure
 from core.progress import Progress
 from tests.chrome import Chrome, Page, chrome
+from tests.report_inputs import report_for, sink_arrays
 from tests.served import NOW, Served, served
 
 HOOK: Final = {"webhook": {"url": "https://hooks.example.com/a?token=b", "events": ["failed"]}}
@@ -22,6 +23,17 @@ FAILURE: Final = Failure(
     remedy="Lower `calibration.samples`.",
     log=("block 3 of 32", f"<b>no markup</b> {'x' * 300}"),
 )
+REPORTS: Final = {
+    "report/report.json": report_for(
+        sink_arrays("drifting", samples=2, timesteps=4, layers=2, positions=64)
+    )
+    .model_dump_json()
+    .encode()
+}
+LABELS: Final = """[...document.querySelectorAll('.narrow text.label')].map((text) => {
+  const box = text.getBoundingClientRect();
+  return [box.left, box.top, box.right, box.bottom];
+})"""
 REFUSES_POSTS: Final = """
 window.asked = window.fetch;
 window.fetch = (url, how) => how?.method === "POST"
@@ -69,8 +81,8 @@ def signed_in(browser: Chrome, server: Served, key: str, path: str) -> Page:
     page = browser.page()
     page.open(f"{server.url}{path}")
     page.until("document.readyState === 'complete' && document.activeElement.id === 'key'")
-    page.call("Input.insertText", text=key)
-    page.press("Enter", 13)
+    page.type(key)
+    page.press("Enter")
     page.until(f"location.pathname === {path!r} && document.querySelector('.who')")
     return page
 
@@ -106,7 +118,7 @@ class TestAJob:
         button = "document.querySelector('#deliveries button')"
         assert page.eval(f"{button}.ariaLabel") == f"Send again: job.failed, {delivery.id}"
         page.eval(f"{button}.focus()")
-        page.press("Enter", 13)
+        page.press("Enter")
         page.until("document.querySelector('#deliveries .pending')")
         assert page.text(f"#next-{delivery.id}") == "due"
         assert page.until(f"{button}.textContent") == "Send now"
@@ -195,6 +207,53 @@ class TestTheList:
         page.until("document.querySelector('#notice').hidden")
 
 
+class TestComparing:
+    def test_jobs_are_picked_and_shown_side_by_side(self, browser: Chrome, keyed: Served) -> None:
+        ids = [keyed.succeeded(REPORTS, "compares") for _ in range(3)]
+        page = signed_in(browser, keyed, keyed.key(tenant="compares").text, "/")
+        page.eval("document.querySelector('nav a[href=\\'/compare\\']').click()")
+        page.until("document.querySelectorAll('#jobs input').length === 3")
+        button = "document.querySelector('#compare')"
+        assert page.eval(f"{button}.ariaDisabled") == "true"
+        for job_id in ids[:2]:
+            page.eval(f"document.querySelector('#pick-{job_id}').click()")
+        assert page.until(f"{button}.ariaDisabled") == "false"
+        assert page.text("#count") == "2 chosen"
+        page.eval(f"{button}.click()")
+        page.until("!document.querySelector('#found').hidden")
+        assert page.eval("location.search") == f"?job={ids[0]}&job={ids[1]}"
+        page.until("document.querySelector('#frame').src.includes('/v1/compare')")
+        page.eval("new Promise((done) => setTimeout(done, 300))")  # until the frame is drawn
+        assert page.complaints() == []
+        # What is within the frame no script can reach, and none runs in it: it is opened by itself.
+        page.open(page.eval("document.querySelector('#alone').href"))
+        rows = page.until("document.querySelectorAll('table.compared tbody tr').length")
+        assert (rows, page.eval("document.querySelectorAll('figure svg').length")) == (2, 2)
+        assert page.complaints() == []
+
+    @pytest.mark.parametrize("dark", [False, True])
+    def test_the_comparison_fits_a_phone(self, browser: Chrome, server: Served, dark: bool) -> None:
+        ids = [server.succeeded(REPORTS) for _ in range(8)]
+        page = browser.page(390, dark=dark)
+        page.open(f"{server.url}/v1/compare?{'&'.join(f'job={each}' for each in ids)}")
+        page.until("document.querySelector('table.compared')")
+        beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.eval(beyond) == 0
+        boxes = page.eval(LABELS)
+        assert len(boxes) == 8
+        for number, (left, top, right, bottom) in enumerate(boxes):
+            for l2, t2, r2, b2 in boxes[:number]:
+                assert right <= l2 or r2 <= left or bottom <= t2 or b2 <= top
+        assert page.complaints() == []
+
+    def test_a_refusal_is_told(self, browser: Chrome, server: Served) -> None:
+        done, waiting = server.succeeded(REPORTS), server.submit()
+        page = browser.page()
+        page.open(f"{server.url}/compare?job={done}&job={waiting}")
+        assert "has no report to compare" in page.text("#notice:not([hidden])")
+        assert page.eval("document.querySelector('#found').hidden")
+
+
 def test_who_may_only_look_gets_no_buttons(browser: Chrome, keyed: Served) -> None:
     job_id = keyed.submit()
     path = f"/jobs/{job_id}"
@@ -231,6 +290,7 @@ def test_nothing_is_cut_off_on_a_phone(browser: Chrome, server: Served, dark: bo
     for path, drawn in (
         ("/", ".card"),
         (f"/jobs/{job_id}", "#deliveries button"),
+        ("/compare", "#jobs input, #empty:not([hidden])"),
         ("/docs", "#components details"),
     ):
         page.open(f"{server.url}{path}")

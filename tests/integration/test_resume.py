@@ -19,12 +19,13 @@ from tests.kept_points import Died, FolderPoints
 
 TEXT = (Path(__file__).parents[1] / "verses.txt").as_uri()
 SMALL = {"source": TEXT, "samples": 4, "sequence_length": 32, "sample_interval": 10}
+IN_DEPTH = {"samples": 2, "speed": False, "knockout": True, "baseline": "wanda"}
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No plots, which take longer than such runs; groups of six sequences, each with its point."""
-    monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
     monkeypatch.setattr("core.resume.PASS_SECONDS", 0.0)
     monkeypatch.setitem(plan.GROUP_TOKENS, "cpu", 200)
 
@@ -41,7 +42,7 @@ def make_spec(model: Path, method: str = "sink-wanda", **changes: Any) -> JobSpe
             "method": method,
             "sparsity": 0.5,
             "calibration": SMALL,
-            "evaluation": {"samples": 2, "speed": False},
+            "evaluation": {"samples": 2, "speed": False, "texts": 0},
         }
         | changes
     )
@@ -53,7 +54,7 @@ def run(spec: JobSpec, out: Path, points: FolderPoints, **options: Any) -> Repor
 
 
 def digests(out: Path) -> dict[str, str]:
-    files = [*(out / "model").rglob("*"), out / "report" / "sinks.safetensors"]
+    files = [*(out / "model").rglob("*"), *(out / "report").glob("*.safetensors")]
     return {
         p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
         for p in files
@@ -73,7 +74,7 @@ def timeless(report: Report) -> dict[str, Any]:
     ("method", "changes"),
     [
         ("magnitude", {"recipe": {"allocation": "sensitivity"}}),
-        ("sink-wanda", {"recipe": {"allocation": "owl"}}),
+        ("sink-wanda", {"recipe": {"allocation": "owl"}, "evaluation": IN_DEPTH}),
         ("sparsegpt", {"pattern": "2:4"}),
     ],
 )
@@ -95,6 +96,27 @@ def test_every_point_is_made_by_another_run(
     assert whole.resumed is None
     assert report.resumed is not None
     assert report.resumed.model_dump() == {"at": "the evaluation", "origin": "attempt 1"}
+
+
+def test_the_full_resolution_goes_on_too(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are in the points, each of which holds no more than so many bytes of them."""
+    monkeypatch.setattr("core.resume.PASS_BYTES", 1)
+    asked: dict[str, Any] = {"sinks": {"dump": True, "per_head": True}, "method": "magnitude"}
+    spec = make_spec(
+        model, evaluation={"nelbo": False, "agreement": False, "speed": False}, **asked
+    )
+    whole = run(spec, tmp_path / "whole", first := FolderPoints(tmp_path / "points"))
+    watched = first.kept.count("watched")
+    assert watched > 1
+    assert "report/sinks-full.safetensors" in digests(tmp_path / "whole")
+    for earlier in (first.kept.index("watched") + 1, len(first.kept)):
+        points = FolderPoints(tmp_path / "points", earlier=earlier)
+        again = run(spec, tmp_path / f"out{earlier}", points)
+        assert again.resumed is not None
+        assert digests(tmp_path / f"out{earlier}") == digests(tmp_path / "whole")
+        assert again.sinks == whole.sinks
 
 
 def test_shards_are_finished_once_in_a_resumed_run_too(model: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ SHELL = RunOptions(device="cpu", threads=1)
 
 @pytest.fixture(autouse=True)
 def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
 
 
 def digests(model: Path) -> dict[str, str]:

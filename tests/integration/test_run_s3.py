@@ -27,7 +27,7 @@ from tests.s3_folders import VERSES, client, look, prune, put, put_folder, readi
 
 @pytest.fixture(autouse=True)
 def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.report.build.all_plots", lambda report, arrays: [])
+    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
 
 
 @pytest.fixture

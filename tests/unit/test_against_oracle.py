@@ -64,7 +64,9 @@ def test_attention_mass(decoder: Decoder, truth: oracle.Oracle, trajectories: Tr
     for n in range(SAMPLES):
         for t in range(5):
             expected = truth.mass(trajectories.noised[n, t].numpy())
-            np.testing.assert_allclose(seen.mass[n, t].numpy(), expected, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(seen.kept[n, t].numpy(), expected, rtol=1e-5, atol=1e-5)
+            total = expected.sum(0)
+            np.testing.assert_allclose(seen.mass[n, t].numpy(), total, rtol=1e-5, atol=1e-5)
 
 
 CELLS = [astuple(cell) for cell in cells()]

@@ -22,7 +22,6 @@ ABSENT_WITHOUT_THE_WORKER_EXTRA = [
     "numpy",
     "safetensors",
     "tokenizers",
-    "jinja2",
     "matplotlib",
     # psutil is not in this list: OpenTelemetry, which redis-py loads where it is there, brings it.
     "pyarrow",
@@ -36,9 +35,12 @@ ABSENT_WITHOUT_THE_WORKER_EXTRA = [
         ("api.app", [*ABSENT_WITHOUT_THE_WORKER_EXTRA, "workers", "secateur"]),
         (
             "secateur.async_client",
-            [*ABSENT_WITHOUT_THE_WORKER_EXTRA, "fastapi", "celery", "sqlalchemy"],
+            [*ABSENT_WITHOUT_THE_WORKER_EXTRA, "fastapi", "celery", "sqlalchemy", "jinja2"],
         ),
-        ("secateur.cli", [*ABSENT_WITHOUT_THE_WORKER_EXTRA, "fastapi", "celery", "httpx"]),
+        (
+            "secateur.cli",
+            [*ABSENT_WITHOUT_THE_WORKER_EXTRA, "fastapi", "celery", "httpx", "jinja2"],
+        ),
     ],
 )
 def test_importing_stays_light(module: str, unwanted: list[str]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from core.models import attention
+from core.models.attention_mass import Known, attention_mass
 
 
 class Layer(nn.Module):
@@ -71,8 +72,8 @@ def test_devices_without_a_log_sum_exp_find_the_same_mass(span: int | None) -> N
     query, key, value = (torch.randn(2, 4, 33, 8, generator=rng) for _ in range(3))
     scale = 8**-0.5
     _, known = attention.by_span(attention._with_log_sum_exp, query, key, value, span, scale)
-    with_it = attention.attention_mass(query, key, span, scale, known)
-    without = attention.attention_mass(query, key, span, scale, None)
+    with_it = attention_mass(Known(query, key, span, scale, known))
+    without = attention_mass(Known(query, key, span, scale, None))
     assert known is not None
     assert_close(with_it, without, rtol=1e-5, atol=1e-5)
 

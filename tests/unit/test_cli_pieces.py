@@ -37,6 +37,8 @@ def test_only_what_was_typed_is_in_the_spec() -> None:
     spec = parse_spec(spec_data(whole, None))
     assert (spec.method, spec.pattern, spec.calibration.seed) == ("wanda", "unstructured", 7)
     assert (spec.calibration.samples, spec.calibration.sequence_length) == (4, 32)
+    written = spec_data(Typed("example:a", sparsity=0.5, trajectory="generation"), None)
+    assert parse_spec(written).calibration.trajectory == "generation"
 
 
 def test_paths_become_file_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

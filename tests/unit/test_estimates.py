@@ -110,9 +110,25 @@ SPECS: dict[str, dict[str, Any]] = {
     "owl": {"recipe": {"allocation": "owl"}},
     "sensitivity": {"recipe": {"allocation": "sensitivity"}},
     "no evaluation": {"evaluation": {"nelbo": False, "agreement": False}},
+    "nothing looked at": {"evaluation": {"reconstruction": False, "sinks_after": False}},
+    "sinks knocked out": {"evaluation": {"knockout": True}},
+    "a baseline": {"evaluation": {"baseline": "sparsegpt"}},
     "longer than the context": {"calibration": {"samples": 2, "sequence_length": 4096}},
     "the clean text, too": {"calibration": {**CALIBRATION, "include_clean": True, "max_rate": 0.4}},
     "the paper's defaults": {"calibration": {}},
+    "no texts to read": {"evaluation": {"texts": 0}},
+    "what the model writes": {
+        "calibration": {
+            **CALIBRATION,
+            "trajectory": "generation",
+            "diffusion_steps": 80,
+            "generation": {"guidance": 1.0, "block_length": 9},
+        }
+    },
+    "what it writes from left to right": {
+        "source": "example:kjv-ar",
+        "calibration": {**CALIBRATION, "trajectory": "decoding"},
+    },
 }
 
 

@@ -36,7 +36,7 @@ def test_both_see_the_same_tokens_through_their_own_weights(tmp_path: Path, kind
             m.linear.weight[:, ::2] = 0
         writer.replace(m.name, m.linear.weight, m.rows)
     pruned = Checkpoint(take_in(tmp_path / "out"))
-    prepared = cast("Prepared", SimpleNamespace(evaluation=CLEAN))
+    prepared = cast("Prepared", SimpleNamespace(evaluation=CLEAN, tokenizer=None))
     steps: list[tuple[int, int]] = []
     judged = judge_both(
         decoder, dense=dense, pruned=pruned, prepared=prepared, spec=SPEC, group=4,

@@ -87,7 +87,7 @@ def test_agreement_counts_masked_positions_only(decoder: Decoder) -> None:
     first = int(noisy.masked[0].sum())
     changed = one.choices.clone()
     changed[:first] += 1
-    other = type(one)(one.nelbo, changed)
+    other = replace(one, choices=changed)
     assert agreement(noisy, one, other).mean == pytest.approx(0.75)
 
 

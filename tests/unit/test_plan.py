@@ -91,6 +91,21 @@ def test_probes_of_an_allocation_are_counted() -> None:
     assert plan(probed, WANDA, 10**12).forwards == plan(WORK, WANDA, 10**12).forwards + 128
 
 
+def test_looks_that_go_deeper_and_a_baseline_are_counted() -> None:
+    plain = plan(WORK, SINK_WANDA, 10**12)
+    deeper = plan(replace(WORK, depth_sequences=99), SINK_WANDA, 10**12)
+    assert deeper.forwards == plain.forwards + 99
+    baseline = replace(WORK, baseline=METHODS["sparsegpt"])
+    beside = plan(baseline, SINK_WANDA, 10**12)
+    assert beside.forwards == plain.forwards + 2 * 128
+    alone = plan(WORK, METHODS["sparsegpt"], 10**12)
+    assert beside.solver_flops == alone.solver_flops
+    assert beside.peak_bytes - plain.peak_bytes > 8 * 12288**2, "its Hessians"
+    # What is measured while watching serves the job's own recipe alone.
+    again = plan(replace(WORK, baseline=SINK_WANDA), WANDA, 10**12)
+    assert again.forwards == plan(WORK, WANDA, 10**12).forwards + 1280
+
+
 @given(st.integers(1, 64), st.integers(1, 64))
 def test_more_samples_never_take_less(one: int, more: int) -> None:
     small = plan(replace(WORK, samples=one), SINK_WANDA, 10**12)

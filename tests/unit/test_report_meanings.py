@@ -8,7 +8,7 @@ from core.recipes import METHODS, Recipe, cells
 from core.report import meanings, words
 from core.report.card import model_card
 from core.report.facts import recipe_facts
-from core.report.noise_words import PROCESSES, noise_text, watched_rows
+from core.report.noise_words import PROCESSES, noise_text, timesteps_text, watched_rows
 from core.report.schema import CalibrationFacts, Report
 from core.report.sink_words import about_model, sink_rows
 from core.spec import Allocation, RecipeSpec
@@ -65,6 +65,9 @@ def test_patterns_say_what_stays_and_that_nothing_runs_faster() -> None:
         assert "Unstructured" not in say("2:4")
 
 
+CLEAN_ALONE = "none: the clean text alone was watched"
+
+
 def facts_with(**changes: Any) -> CalibrationFacts:
     return analysis_for(ARRAYS).calibration.model_copy(update=changes)
 
@@ -73,7 +76,35 @@ def facts_with(**changes: Any) -> CalibrationFacts:
 def test_the_noise_is_named(process: str) -> None:
     assert noise_text(facts_with(process=process)) == PROCESSES[process]
     clean = facts_with(process=process, corrupted=[0.0])
-    assert noise_text(clean) == "none: the clean text alone was watched"
+    own = process in ("generation", "decoding")
+    assert noise_text(clean) == (PROCESSES[process] if own else CLEAN_ALONE)
+
+
+def test_what_was_not_written_yet_is_told_beside_what_was_masked() -> None:
+    shares: dict[str, Any] = {"timesteps": [2, 4], "corrupted": [0.25, 0.5]}
+    quarter, half, none, some = (words.percent(share) for share in (0.25, 0.5, 0.0, 0.4))
+    masked = facts_with(process="generation", **shares)
+    assert timesteps_text(masked) == f"2, 4 steps left: {quarter} to {half} of the positions masked"
+    both = facts_with(process="generation", unwritten=[0.0, 0.4], **shares)
+    assert timesteps_text(both).endswith(f" masked, {none} to {some} not yet written")
+    shares["corrupted"] = [0.0, 0.0]
+    growing = facts_with(process="decoding", unwritten=[0.0, 0.4], **shares)
+    assert timesteps_text(growing) == f"2, 4 steps left: {none} to {some} not yet written"
+
+
+def test_how_a_model_wrote_is_named_where_it_is_not_the_default() -> None:
+    report = analysis_for(ARRAYS)
+    asked = {"trajectory": "generation", "generation": {"block_length": 32, "guidance": 1.5}}
+    changed = report.model_copy(
+        update={
+            "calibration": facts_with(process="generation", prompt_length=16),
+            "job": report.job | {"calibration": asked},
+        }
+    )
+    rows = dict(watched_rows(changed))
+    assert rows["sampler"] == "the family's own, block length 32, guidance 1.5"
+    assert rows["given"] == "the first 16 positions of each sample"
+    assert "sampler" not in dict(watched_rows(report))
 
 
 def test_options_are_named_where_they_were_given() -> None:

@@ -1,5 +1,8 @@
 """The pieces of the report: sink file, sparsity grid, heatmap arithmetic and the model card."""
 
+import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,8 @@ from core.report import sinks_file
 from core.report.card import model_card
 from core.report.grid import sparsity_grid, unreached_rows
 from core.report.heatmaps import pooled, relative_mass, tick_rows
-from core.report.plots import chosen_samples
-from core.report.schema import MatrixSparsity, Quality
+from core.report.plots import all_plots, chosen_samples, positions_per_sample
+from core.report.schema import MatrixSparsity, PersistentPositions, Quality, Report
 from core.report.sinks_file import SinkArrays
 from tests.report_inputs import expert_sparsity, report_for, sink_arrays, sparsity
 
@@ -27,6 +30,22 @@ class TestSinksFile:
             np.testing.assert_array_equal(getattr(found, name), getattr(arrays, name))
         sinks_file.write(tmp_path / "b", found)
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+    def test_more_centroids_than_mass_are_read_too(self, tmp_path: Path) -> None:
+        """Plots choose their samples from those whose mass is there."""
+        few, many = sink_arrays("drifting", samples=3), sink_arrays("drifting", samples=9)
+        arrays = replace(few, centroid=many.centroid)
+        sinks_file.write(tmp_path / "a", arrays)
+        found = sinks_file.read(tmp_path / "a")
+        assert found.centroid.shape == (9, 10)
+        (mass, _, centroids, *_) = all_plots(report_for(many), found)
+        assert re.match(r"Sample [012],", mass.caption)
+        assert "each sample" in centroids.caption
+        report = report_for(many)
+        more = report.model_copy(update={"sinks": report.sinks.model_copy(update={"samples": 40})})
+        assert "9 of 40 samples" in all_plots(more, found)[2].caption
+        with pytest.raises(ValueError, match="centroid has shape"):
+            replace(many, centroid=few.centroid)
 
     @pytest.mark.parametrize(("largest", "dtype"), [(65504.0, "float16"), (65600.0, "float32")])
     def test_mass_never_overflows(self, largest: float, dtype: str) -> None:
@@ -55,6 +74,35 @@ class TestSinksFile:
                 arrays.sink,
                 arrays.persistence[:, 1:],
             )
+
+
+class TestPersistence:
+    def test_bars_are_of_all_samples_where_the_report_tells(self) -> None:
+        arrays = sink_arrays("drifting", samples=5)
+        report = report_for(arrays)
+        times = arrays.sink.sum(1)
+        counted = [(times == k).sum() / 5 for k in range(1, 11)]
+        assert positions_per_sample(report, arrays) == pytest.approx(counted)
+        told = [PersistentPositions(share=k / 10, positions=k) for k in range(1, 11)]
+        sinks = report.sinks.model_copy(update={"persistence_histogram": told})
+        report = report.model_copy(update={"sinks": sinks})
+        assert positions_per_sample(report, arrays).tolist() == list(range(1, 11))
+
+
+def test_a_report_of_before_these_statistics_still_loads() -> None:
+    new = {"value_norm_ratio", "ends_share", "persistence_histogram", "per_head", "jaccard",
+           "transient_share", "sinks_per_step", "masked_share", "spatial_variance_relative"}  # fmt: skip
+    written = json.loads(report_for(sink_arrays("fixed")).model_dump_json())
+    required = {"jaccard", "transient_share", "sinks_per_step", "masked_share"}
+    for name in new - required:
+        del written["sinks"][name]
+    for layer in written["sinks"]["per_layer"]:
+        for name in new & layer.keys():
+            del layer[name]
+    found = Report.model_validate(written).sinks
+    assert found.value_norm_ratio.mean is None
+    assert (found.persistence_histogram, found.per_head) == ([], None)
+    assert found.per_layer[0].jaccard.mean is None
 
 
 class TestGrid:

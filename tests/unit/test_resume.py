@@ -17,7 +17,7 @@ from core.models.decoder import Decoder, load
 from core.models.intake import take_in
 from core.pruning.engine import prune
 from core.pruning.kept_blocks import packed, put_back, tensors_of, unpacked
-from core.pruning.observe import Watched, measure_all_blocks, observe
+from core.pruning.observe import Observation, Watched, measure_all_blocks, observe
 from core.pruning.pattern_values import Exactly, KeepPerGroup, Pattern, Share
 from core.pruning.statistics import Statistic, statistic_of
 from core.recipes import METHODS, Method, Recipe, cells
@@ -39,14 +39,15 @@ HERE = {"device": "this one"}
 class Left:
     """What a run leaves: every number that a file is made of."""
 
-    mass: Tensor
+    seen: dict[str, Tensor]
     weights: dict[str, Tensor]
     removed: dict[str, tuple[int, bool]]
     block_sequences: int
 
     def is_same(self, other: "Left") -> bool:
         return (
-            torch.equal(_bits(self.mass), _bits(other.mass))
+            self.seen.keys() == other.seen.keys()
+            and all(torch.equal(_bits(v), _bits(other.seen[k])) for k, v in self.seen.items())
             and all(torch.equal(_bits(w), _bits(other.weights[k])) for k, w in self.weights.items())
             and list(self.removed.items()) == list(other.removed.items())
             and self.block_sequences == other.block_sequences
@@ -54,7 +55,12 @@ class Left:
 
 
 def _bits(values: Tensor) -> Tensor:
-    return values.contiguous().view(torch.int16 if values.element_size() == 2 else torch.int32)
+    kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return values.contiguous().view(kinds[values.element_size()])
+
+
+def _all_of(seen: Observation) -> dict[str, Tensor]:
+    return {"mass": seen.mass, "kept": seen.kept, **seen.totals.tensors()}
 
 
 @pytest.fixture(autouse=True)
@@ -82,11 +88,12 @@ class Run:
     recipe: Recipe
     pattern: Pattern = HALF
     hold: bool = True
+    per_head: bool = False
 
     def __call__(self, points: FolderPoints) -> Left:
         decoder = load(Checkpoint(take_in(self.model)), torch.device("cpu"))
         journal = self.open(points, decoder)
-        mass, statistics, watched = self.measure(decoder, journal)
+        seen, statistics, watched = self.measure(decoder, journal)
         removed: dict[str, tuple[int, bool]] = {}
         prune(
             decoder, self.recipe, {m.key: self.pattern for m in decoder.all_matrices()},
@@ -95,7 +102,7 @@ class Run:
             finished=FinishedBlocks(journal, self.recipe, len(decoder.blocks)),
         )  # fmt: skip
         weights = {m.key: m.linear.weight.detach() for m in decoder.all_matrices()}
-        return Left(mass, weights, removed, decoder.block_sequences)
+        return Left(_all_of(seen), weights, removed, decoder.block_sequences)
 
     def open(self, points: FolderPoints, decoder: Decoder) -> Journal:
         def spent() -> Spent:
@@ -108,22 +115,22 @@ class Run:
 
     def measure(
         self, decoder: Decoder, journal: Journal
-    ) -> tuple[Tensor, dict[str, Statistic], Watched | None]:
+    ) -> tuple[Observation, dict[str, Statistic], Watched | None]:
         recipe = self.recipe
         seen = observe(
-            decoder, self.trajectories, Sinks(),
+            decoder, self.trajectories, Sinks(per_head=self.per_head),
             held_for=recipe if self.hold and recipe.norms_with_mass else None,
             group=GROUP, watch=ignore, passage=KeptPassage(journal, "watched", decoder.device),
         )  # fmt: skip
         if recipe.score == "magnitude" or seen.statistics:
-            return seen.mass, seen.statistics, None
-        watched = Watched.of(recipe, self.trajectories, seen.mass.sum(2), Sinks())
+            return seen, seen.statistics, None
+        watched = Watched.of(recipe, self.trajectories, seen.mass, Sinks())
         if not recipe.all_blocks_at_once:
-            return seen.mass, {}, watched
+            return seen, {}, watched
         passage = KeptPassage(journal, "measured", decoder.device)
         kind = statistic_of(recipe)
         return (
-            seen.mass,
+            seen,
             measure_all_blocks(decoder, watched, kind, group=GROUP, watch=ignore, passage=passage),
             watched,
         )
@@ -192,6 +199,19 @@ def test_norms_that_were_taken_in_a_second_pass_go_on_too(
 ) -> None:
     run = Run(dense, trajectories, METHODS["sink-wanda"], hold=False)
     assert assert_resumes_everywhere(run, tmp_path).count("measured") == 2
+
+
+def test_statistics_by_head_go_on_too(
+    dense: Path, trajectories: Trajectories, tmp_path: Path
+) -> None:
+    """Also where a group cuts a sample's timesteps."""
+    run = Run(dense, of_three_timesteps(trajectories), METHODS["magnitude"], per_head=True)
+    assert assert_resumes_everywhere(run, tmp_path).count("watched") == 3
+
+
+def of_three_timesteps(trajectories: Trajectories) -> Trajectories:
+    """Three timesteps, of which a group of four sequences has one and a part."""
+    return forward_noise(trajectories.clean, (15, 30, 40), 50, 1e-3, MASK_ID, seed=1)
 
 
 def test_points_of_a_pass_come_now_and_then(

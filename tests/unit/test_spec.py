@@ -135,6 +135,15 @@ def test_what_a_recipe_leaves_out_comes_from_its_methods_row() -> None:
             {"method": "wanda", "calibration": {"timestep_weights": "inverse-rate"}},
             "calibration.timestep_weights",
         ),
+        ({"method": "wanda", "evaluation": {"baseline": "wanda"}}, "evaluation.baseline"),
+        (
+            {
+                "method": "sink-sparsegpt",
+                "recipe": {"sinks": "keep"},
+                "evaluation": {"baseline": "sparsegpt"},
+            },
+            "evaluation.baseline",
+        ),
     ],
 )
 def test_nonsense_is_refused_by_field_with_the_reason(change: dict[str, Any], field: str) -> None:

@@ -8,13 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from core.calibration.builtin import read_builtin
 from core.calibration.documents import read_documents
 from core.calibration.text import load_tokenizer, pack
 from core.calibration.token_file import read_token_file
 from core.errors import BadTokenFile, DataError, ModelNotFound, TextNotFound, TextTooShort
-from tests.checkpoints import VOCABULARY
+from tests.checkpoints import VOCABULARY, write_tokenizer
 
 
 @settings(deadline=None)
@@ -111,3 +112,15 @@ def test_a_token_file_that_is_no_safetensors(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 not safetensors at all")
     with pytest.raises(BadTokenFile, match="not a valid safetensors"):
         read_token_file(path, vocabulary=10)
+
+
+def test_tokens_become_text_again(tmp_path: Path) -> None:
+    """Whether tokens are characters, as in the examples, or words between spaces."""
+    write_tokenizer(tmp_path)
+    spelt = load_tokenizer(tmp_path)
+    ids = [*spelt.start, *spelt.encode(["In the beginning, he said."])]
+    assert spelt.decode([*ids, 10**6]) == "In the beginning, he said."
+    words = Tokenizer(models.WordLevel({"In": 0, "the": 1, "<unk>": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(tmp_path).decode([0, 1]) == "In the"

@@ -67,7 +67,7 @@ def totals(run: EngineRun) -> dict[str, torch.Tensor]:
 
 def test_a_sink_that_stands_still_is_kept_as_plain_noised_wanda_keeps_it(tmp_path: Path) -> None:
     decoder, trajectories = planted(tmp_path, "qwen2"), standing()
-    seen = run(decoder, trajectories, "keep").observe().mass.sum(2)
+    seen = run(decoder, trajectories, "keep").observe().mass
     sinks = sink_set(seen, 2.0)
     assert sinks[..., 0].all()
     assert not sinks[..., 1:].any()
@@ -86,7 +86,7 @@ def test_a_sink_that_walks_is_discounted_but_for_its_persistence(tmp_path: Path)
         run(decoder, trajectories, use) for use in ("discount-all", "discount-transient")
     )
     seen = every.observe()
-    sinks = sink_set(seen.mass.sum(2), 2.0)
+    sinks = sink_set(seen.mass, 2.0)
     for t in range(TIMESTEPS):
         assert sinks[:, t].nonzero()[:, 1].tolist() == [2 + 4 * t] * SAMPLES
     kept = {r: r.watched(seen).weight for r in (every, transient)}

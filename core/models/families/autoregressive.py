@@ -25,6 +25,7 @@ LLAMA = Family(
     decoder="llama",
     attention="causal",
     process="uniform",
+    sampler="decoding",
     shifted=True,
     keys=OWN_HEADS,
     defaults=DEFAULTS,

@@ -9,6 +9,7 @@ from typing import Literal
 
 Role = Literal["q", "k", "v", "o", "gate", "up", "down"]
 Attention = Literal["bidirectional", "causal", "block-causal"]
+SamplerName = Literal["llada", "dream", "decoding"]
 
 ATTENTION_ROLES: tuple[Role, ...] = ("q", "k", "v", "o")
 FFN_ROLES: tuple[Role, ...] = ("gate", "up", "down")
@@ -156,6 +157,8 @@ class Family:
     attention: Attention
     process: Literal["llada", "dream", "uniform"]
     """How calibration sequences are noised; `uniform` replaces tokens where there is no mask token."""
+    sampler: SamplerName
+    """How its models write: by uncovering masks, as LLaDA's or Dream's do, or from left to right."""
     shifted: bool
     """Whether the logits that predict position i stand at i − 1."""
     keys: Mapping[str, str]

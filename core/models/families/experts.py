@@ -23,6 +23,7 @@ LLADA_MOE = Family(
     decoder="qwen3",
     attention="bidirectional",
     process="llada",
+    sampler="llada",
     shifted=False,
     keys=HF_KEYS
     | {
@@ -74,6 +75,7 @@ LLADA2_MOE = Family(
     attention="block-causal",
     block_size=32,
     process="llada",
+    sampler="llada",
     shifted=False,
     keys=HF_KEYS
     | {

@@ -26,6 +26,7 @@ LLADA = Family(
     decoder="llama",
     attention="bidirectional",
     process="llada",
+    sampler="llada",
     shifted=False,
     keys={
         "vocabulary": "embedding_size",
@@ -97,5 +98,6 @@ DREAM = replace(
     architectures=("DreamModel",),
     attention="bidirectional",
     process="dream",
+    sampler="dream",
     keys=HF_KEYS | {"mask_token": "mask_token_id"},
 )
