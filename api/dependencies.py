@@ -90,8 +90,9 @@ async def _webhooks(held: Held) -> Webhooks:
 
 
 async def _tenant(request: Request) -> str:
-    known = remembered(request)
-    caller: Caller = known or await run_in_threadpool(caller_of, request)
+    caller = remembered(request)
+    if caller is None:
+        caller = await run_in_threadpool(caller_of, request)
     return caller.tenant
 
 

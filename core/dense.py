@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.answers import Answers
-from core.evaluation.nelbo import BANDS, Judgement, NoisyTokens
+from core.evaluation.draws import BANDS
+from core.evaluation.nelbo import Judgement, NoisyTokens
 from core.identity import dense_identity, identity_digest
 from core.models.decoder import Decoder
 

@@ -60,7 +60,10 @@ def execute(spec: JobSpec, out: Path, options: RunOptions, report: Report) -> No
         ModelError, DataError, BadRequest: the input cannot be used.
         OutOfMemory, DiskFull: the machine is too small; the message says what was needed.
     """
-    with new_folder(out, replace=options.replace) as partial, scratch_folder(partial.parent) as scratch:
+    with (
+        new_folder(out, replace=options.replace) as partial,
+        scratch_folder(partial.parent) as scratch,
+    ):
         _carry_out(spec, partial, scratch, options, Phases(report))
 
 

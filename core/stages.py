@@ -9,9 +9,9 @@ from time import perf_counter
 import torch
 
 from core import machine
+from core.answers import NO_ANSWERS, Answers
 from core.calibration.continuation import Written
 from core.calibration.noise import Trajectories
-from core.answers import NO_ANSWERS, Answers
 from core.calibration.prepare import Prepared, prepare
 from core.calibration.writing import write
 from core.calibration_spec import Calibration

@@ -125,7 +125,9 @@ def main() -> None:
         (watched, measure(watched, wanted.samples, wanted.length, options))
         for watched in plan(wanted.dlm, wanted.ar)
     ]
-    print("| | model | temporal variance, length = 1 | in positions² | transient | Jaccard | mass share |")
+    print(
+        "| | model | temporal variance, length = 1 | in positions² | transient | Jaccard | mass share |"
+    )
     print("|---" * 7 + "|")
     for watched, report in found:
         print(row(watched, report))

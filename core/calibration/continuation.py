@@ -9,7 +9,7 @@ from core.calibration_spec import Calibration, Generation
 from core.errors import InvalidSpec
 from core.models.families import Family
 from core.models.families.base import SamplerName
-from core.trajectory_objections import UNWRITTEN, OF_DREAM, OF_LLADA, given
+from core.trajectory_objections import OF_DREAM, OF_LLADA, UNWRITTEN, given
 
 PROMPT_SHARE: Final = 4
 """Of a sequence, one in so many positions is its prompt, unless the spec says otherwise."""

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from core.report import meanings, words
 from core.report.figures import Picture, Plot, picture
-from core.report.knockout_plots import knockout_of
 from core.report.grid import sparsity_grid, unreached_rows
+from core.report.knockout_plots import knockout_of
 from core.report.noise_words import watched_rows
 from core.report.plots import all_plots
 from core.report.reading import Readable

@@ -29,7 +29,8 @@ def control_plot(
     def draw(width: float) -> Figure:
         wide = width > 6
         figure = new_figure(width, 3.9 if wide else 6.2)
-        grid: list[Axes] = list(figure.subplots(1 if wide else 2, 2 if wide else 1).flatten())
+        rows, columns = (1, 2) if wide else (2, 1)
+        grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flatten())
         shown = [heatmaps.relative_mass(arrays.mass[n]) for _, arrays, n in sides]
         norm = heatmaps.color_scale(shown)
         for axes, (title, arrays, n), values in zip(grid, sides, shown, strict=True):

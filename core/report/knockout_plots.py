@@ -56,7 +56,7 @@ def _differences(pairs: list[tuple[str, KnockoutCondition, KnockoutCondition]]) 
             (-0.2, 1, ACCENT, "//", "the sinks"),
             (0.2, 2, SECOND, "", "as many random positions"),
         ):
-            means = [pair[index].difference for pair in pairs]  # type: ignore[union-attr,misc]
+            means = [pair[index].difference for pair in pairs]  # type: ignore[union-attr]
             axes.bar(
                 at + shift, [m.mean or 0.0 for m in means], 0.38, color=color, hatch=hatch,
                 label=label, yerr=[m.stderr or 0.0 for m in means],

@@ -21,8 +21,8 @@ from core.report.quality_plots import quality_plots
 from core.report.reading import Readable
 from core.report.schema import AnyReport, CalibrationFacts
 from core.report.sinks_file import SinkArrays
-from core.sinks.kept import PATHS
 from core.report.variance_plot import spots_of, variance_plot
+from core.sinks.kept import PATHS
 
 
 def all_plots(

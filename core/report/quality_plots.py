@@ -1,7 +1,5 @@
 """What pruning cost, by noise level and by block."""
 
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -156,5 +154,3 @@ def _sinks_after(after: SinksAfter) -> Plot:
 
 def _from_zero(axes: Axes) -> None:
     axes.set_ylim(bottom=0)
-
-

@@ -3,7 +3,7 @@ shown, and what cannot is named."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -34,7 +34,7 @@ class Readable:
 
 def read(document: Any) -> Readable:
     """Whatever of `document`, JSON as parsed, is a report."""
-    kind = cast("Kind", "pruning")
+    kind: Kind = "pruning"
     if isinstance(document, Mapping) and document.get("kind") == "analysis":
         kind = "analysis"
     fields = (Report if kind == "pruning" else AnalysisReport).model_fields
@@ -44,7 +44,7 @@ def read(document: Any) -> Readable:
         return Readable(kind, dict.fromkeys(fields), ("report.json is no JSON object",))
     for name, info in fields.items():
         if name in document:
-            adapter: TypeAdapter[Any] = TypeAdapter(info.annotation)
+            adapter: TypeAdapter[Any] = TypeAdapter(info.annotation or Any)
             parts[name], lost = _salvaged(adapter, document[name])
             missing += [f"{name}{path}: {why}" for path, why in lost]
         elif info.is_required():

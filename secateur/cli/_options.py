@@ -78,7 +78,9 @@ Trajectory = Annotated[
 ]
 Control = Annotated[
     str | None,
-    typer.Option("--control", help="Another model, to stand beside in the report, as example:kjv-ar"),
+    typer.Option(
+        "--control", help="Another model, to stand beside in the report, as example:kjv-ar"
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:N or auto [default: auto]")

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from core.answers import NO_ANSWERS, FolderAnswers
 from core.dense import DenseAnswers
-from core.evaluation.draws import DRAWS
-from core.evaluation.nelbo import BANDS, Judgement, NoisyTokens, draw_masks
+from core.evaluation.draws import BANDS, DRAWS
+from core.evaluation.nelbo import Judgement, NoisyTokens, draw_masks
 from core.models.checkpoint import Checkpoint
 from core.models.decoder import Decoder, load
 from core.models.intake import take_in

@@ -1,7 +1,5 @@
 """Growing prefixes of a text: what exists when, and that a model is watched as if it read them."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor

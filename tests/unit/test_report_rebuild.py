@@ -26,7 +26,13 @@ WHOLE: dict[str, Any] = deep_report(ARRAYS, OTHER).model_dump(mode="json")
 def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in a document."""
     found = [at] if at else []
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, each in items:
         found += paths(each, (*at, key))
     return found
