@@ -5,10 +5,12 @@ Same report and arrays, same bytes.
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from core.report import meanings, words
@@ -18,12 +20,11 @@ from core.report.knockout_plots import knockout_of
 from core.report.noise_words import watched_rows
 from core.report.plots import all_plots
 from core.report.reading import Readable
-from core.report.schema import AnyReport, Report
+from core.report.schema import AnyReport
 from core.report.sink_words import about_model, sink_rows
 from core.report.sinks_file import SinkArrays
 
 TEMPLATES = Path(__file__).parent / "templates"
-INCOMPLETE: Final = "What is left of this result can be seen below."
 
 
 def write(
@@ -62,7 +63,6 @@ def page(
     )
     environment.globals |= {"words": words, "meanings": meanings}
     # Our own style sheet and drawings; everything that came with the job stays escaped.
-    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704
     drawn = {
         each.name: (
             each,
@@ -71,46 +71,108 @@ def page(
         )
         for each in pictures
     }
-    text = environment.get_template("report.html").render(
-        report=report,
+    shared = {"report": report, "pictures": drawn, "pruned": report.kind == "pruning"}
+    render = partial(_section, environment, cast("AnyReport", report), shared)
+    return environment.get_template("report.html").render(
+        **shared,
         missing=missing,
-        style=style,
-        pictures=drawn,
-        spec=json.dumps(report.job, indent=2, ensure_ascii=False),
-        **_parts(report),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
+        head=render(HEAD),
+        sections=[render(section) for section in sections_of(report)],
     )
-    return text.lstrip()
 
 
-def _parts(report: AnyReport | Readable) -> dict[str, Any]:
-    """What the sections show, each as far as the report has what it is made of."""
-    watched = report.model and report.calibration and report.sinks
-    removed = report.kind == "pruning" and report.sparsity and report.recipe and report.job
-    sinks: AnyReport = cast("AnyReport", report)
-    pruning: Report = cast("Report", report)
-    return {
-        "verdict": words.verdict(sinks) if _whole(report) else INCOMPLETE,
-        "tiles": words.tiles(sinks) if _whole(report) else [],
-        "about": about_model(sinks) if watched else "",
-        "sinks": sink_rows(sinks) if watched else [],
-        "watched": watched_rows(sinks) if watched and report.job else [],
-        "costs": _cost_rows(sinks) if report.plan and report.actual else [],
-        "phases": _phases(sinks) if report.actual else [],
-        "knockout": knockout_of(sinks),
-        "grid": sparsity_grid(report.sparsity.matrices) if removed and report.sparsity else None,
-        "unreached": unreached_rows(report.sparsity.unreached)
-        if removed and report.sparsity
-        else [],
-        "recipe": meanings.recipe_rows(pruning) if removed else [],
-        "loss": meanings.loss_of(pruning) if report.kind == "pruning" and report.quality else None,
-    }
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page: its template, what that is given, and what is said where it cannot be."""
+
+    template: str
+    facts: Callable[[Any], dict[str, Any]]
+    title: str = ""
+    what: str = ""
 
 
-def _whole(report: AnyReport | Readable) -> bool:
-    """Whether the parts that one sentence can be made of are there."""
-    parts = [report.job, report.model, report.sinks, report.actual]
-    parts += [report.sparsity, report.recipe, report.quality] if report.kind == "pruning" else []
-    return all(part is not None for part in parts)
+HEAD: Final = Section(
+    "head.html",
+    lambda report: {"verdict": words.verdict(report), "tiles": words.tiles(report)},
+    "What is left of this result can be seen below.",
+)
+SINKS: Final = Section(
+    "sinks.html",
+    lambda report: {"about": about_model(report), "sinks": sink_rows(report)},
+    "The sinks",
+    "what was measured of attention sinks",
+)
+KNOCKOUT: Final = Section(
+    "knockout.html",
+    lambda report: {"knockout": knockout_of(report)},
+    "What the sinks are worth to the model",
+    "its loss with sinks hidden",
+)
+REMOVED: Final = Section(
+    "removed.html",
+    lambda report: {
+        "grid": sparsity_grid(report.sparsity.matrices),
+        "unreached": unreached_rows(report.sparsity.unreached),
+    },
+    "What was removed",
+    "what was removed from which matrix",
+)
+QUALITY: Final = Section(
+    "quality.html",
+    lambda report: {"loss": meanings.loss_of(report)},
+    "What it cost in quality",
+    "the loss of both models",
+)
+COST: Final = Section(
+    "cost.html",
+    lambda report: {"costs": _cost_rows(report), "phases": _phases(report)},
+    "What it took",
+    "what the run was planned to take, and took,",
+)
+MADE: Final = Section(
+    "made.html",
+    lambda report: {
+        "recipe": meanings.recipe_rows(report) if report.kind == "pruning" else [],
+        "watched": watched_rows(report),
+        "spec": json.dumps(report.job, indent=2, ensure_ascii=False),
+    },
+    "How it was made",
+    "model, request or recipe",
+)
+FILES: Final = Section("files.html", lambda _: {}, "Files beside this page", "the request")
+
+
+def sections_of(report: AnyReport | Readable) -> list[Section]:
+    """In the page's order; what nobody asked for is left out."""
+    found = [SINKS] + [KNOCKOUT] * (knockout_of(report) is not None)
+    found += [REMOVED, QUALITY] * (report.kind == "pruning")
+    return [*found, COST, MADE, FILES]
+
+
+DAMAGE: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    UndefinedError,
+    ValueError,
+)
+"""What comes of looking for what is not there."""
+
+
+def _section(
+    environment: Environment, report: AnyReport, shared: dict[str, Any], section: Section
+) -> Markup:
+    """The section, or of a report that is not whole, that it cannot be shown. The sections escape what
+    came with the job."""
+    template = environment.get_template(section.template)
+    try:
+        return Markup(template.render(**shared, **section.facts(report)))  # noqa: S704
+    except DAMAGE:
+        if not isinstance(report, Readable):
+            raise
+    return Markup(environment.get_template("lost.html").render(section=section))  # noqa: S704
 
 
 def _cost_rows(report: AnyReport) -> list[tuple[str, str, str]]:

@@ -97,7 +97,8 @@ def test_is_complete_and_needs_nothing_beside_it(tmp_path: Path, name: str) -> N
         if link.startswith("#"):
             assert page.ids[link[1:]] == 1, link
         elif link.startswith("plots/"):
-            assert (folder / link).read_bytes().startswith(b"\x89PNG")
+            kind = b"<?xml" if link.endswith(".svg") else b"\x89PNG"
+            assert (folder / link).read_bytes().startswith(kind)
         else:
             files = {"report.json", "sinks.safetensors", "../model/README.md", "../manifest.json"}
             assert link in files or link.startswith("data:image/png;base64,"), link

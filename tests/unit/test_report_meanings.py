@@ -76,7 +76,7 @@ def facts_with(**changes: Any) -> CalibrationFacts:
 def test_the_noise_is_named(process: str) -> None:
     assert noise_text(facts_with(process=process)) == PROCESSES[process]
     clean = facts_with(process=process, corrupted=[0.0])
-    own = process in ("generation", "decoding")
+    own = process in ("generation", "decoding", "prefixes")
     assert noise_text(clean) == (PROCESSES[process] if own else CLEAN_ALONE)
 
 
