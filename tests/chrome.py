@@ -38,10 +38,18 @@ class Page:
     def until(self, script: str, seconds: float = _SECONDS) -> Any:
         """The expression's value, true for an element, as soon as there is one; without what it throws."""
         deadline = time.monotonic() + seconds
-        while not (value := self.eval(_TRIED % script)):
+        while not (value := self._tried(script)):
             assert time.monotonic() < deadline, (script, self.eval("document.body.innerText"))
             time.sleep(0.05)
         return value
+
+    def _tried(self, script: str) -> Any:
+        try:
+            return self.eval(_TRIED % script)
+        except playwright.Error as error:
+            if "context was destroyed" not in error.message:
+                raise
+            return None  # the page is on its way to another
 
     def text(self, selector: str) -> str:
         """What a person reads there."""

@@ -161,7 +161,7 @@ def spots_of(report: Any) -> Iterator[Spot]:
     if control is not None:
         found.append((control.model, control.sinks, "control"))
     for model, sinks, role in found:
-        if model is not None and sinks is not None:
+        if model is not None and sinks is not None and len(sinks.timesteps) > 1:
             made = spot(f"{name_of(model.source)} ({role})", model, sinks)
             if made is not None:
                 yield made

@@ -120,7 +120,7 @@ def verdict(report: AnyReport) -> str:
 def sinks_text(report: AnyReport) -> str:
     """How the sinks behave, beside a control's where there is one, and what follows for recipes."""
     beside, kind = control_text(report), transient_text(report)
-    moved = f"{drift_text(report.sinks)}{f' ({beside})' if beside else ''}"
+    moved = f"{drift_text(report.sinks)}{f', {beside}' if beside else ''}"
     return f"{moved}; {kind}" if kind else moved
 
 
