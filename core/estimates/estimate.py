@@ -20,7 +20,7 @@ from core.recipes import METHODS
 from core.sinks.kept import PATHS, kept_samples
 from core.spec import JobSpec, Sinks
 
-REPORT_BYTES: Final = 1_000_000
+REPORT_BYTES: Final = 1_700_000
 """Of page, plots, tables and model card, as measured on the examples."""
 
 Device = Literal["cpu", "cuda"]

@@ -20,7 +20,6 @@ _MEDIA_TYPES = {
     ".json": "application/json",
     ".md": "text/markdown; charset=utf-8",
     ".png": "image/png",
-    ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
 
@@ -134,8 +133,11 @@ def verify_file(folder: Path, file: ManifestFile) -> None:
 def media_type(name: str) -> str:
     """What to serve the artifact `name` as.
 
-    Only our own page is HTML: a file that came with a model must never run in a browser.
+    Only our own page is HTML, and only our own plots are SVG: a file that came with a model must never
+    run in a browser.
     """
+    if name.startswith("report/plots/") and name.endswith(".svg"):
+        return "image/svg+xml"
     if name == "report/report.html":
         return "text/html; charset=utf-8"
     return _MEDIA_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")

@@ -34,7 +34,10 @@ SMALL = {
     "sample_interval": 2,
 }
 OPTIONS = RunOptions(device="cpu", threads=1)
-NOTHING = {"samples": 2, "nelbo": False, "agreement": False, "speed": False, "texts": 0}
+NOTHING = {
+    "samples": 2, "nelbo": False, "agreement": False, "speed": False, "texts": 0,
+    "reconstruction": False, "sinks_after": False,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -123,6 +123,7 @@ def test_other_documents_are_refused(data: bytes) -> None:
     [
         ("manifest.json", "application/json"),
         ("report/plots/mass.png", "image/png"),
+        ("report/plots/mass.svg", "image/svg+xml"),
         ("report/report.html", "text/html; charset=utf-8"),
         ("model/README.md", "text/markdown; charset=utf-8"),
         ("model/model.safetensors", "application/octet-stream"),
