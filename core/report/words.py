@@ -196,7 +196,7 @@ def transient_text(report: AnyReport) -> str:
         return ""
     use = (
         "the premise of sink-aware discounting holds"
-        if transient > 0.5
+        if transient > 0.5 and (drift(report.sinks) or 0.0) >= STILL
         else "the premise of sink-aware discounting does not hold"
     )
     return f"{percent(transient, 0)} of them are transient; {use}"

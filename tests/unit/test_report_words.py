@@ -138,3 +138,19 @@ def test_agreement_of_an_autoregressive_model_is_on_predicted_positions() -> Non
     notes = [tile.note for tile in words.tiles(report.model_copy(update={"quality": quality}))]
     assert any("predicted positions" in note for note in notes)
     assert not any("masked" in note for note in notes)
+
+
+@pytest.mark.parametrize(("relative", "holds"), [(0.0102, True), (4.7e-5, False)])
+def test_sinks_that_come_and_go_without_moving_are_not_what_is_discounted(
+    relative: float, holds: bool
+) -> None:
+    """As in the shipped autoregressive model: 83 % of its sinks are transient, within two positions."""
+    report = analysis_for(sink_arrays("drifting", samples=2, timesteps=3, layers=2, positions=24))
+    sinks = report.sinks.model_copy(
+        update={
+            "transient_share": Mean(mean=0.83, stderr=0.01),
+            "temporal_variance_relative": Mean(mean=relative, stderr=0.0),
+        }
+    )
+    told = words.verdict(report.model_copy(update={"sinks": sinks}))
+    assert ("discounting holds" in told, "does not hold" in told) == (holds, not holds)
