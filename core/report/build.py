@@ -47,11 +47,16 @@ def draw(plots: list[Plot], folder: Path) -> list[Picture]:
 
 
 def page(
-    report: AnyReport | Readable, pictures: list[Picture], missing: tuple[str, ...] = ()
+    report: AnyReport | Readable,
+    pictures: list[Picture],
+    missing: tuple[str, ...] = (),
+    *,
+    files: bool = True,
 ) -> str:
     """One HTML page that needs nothing beside it and no network.
 
-    Of a report of which parts are missing, `missing` says which, and the page shows the others.
+    Of a report of which parts are missing, `missing` says which, and the page shows the others. `files`
+    says whether it lies among the result's files, which it then names.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -78,7 +83,7 @@ def page(
         missing=missing,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
         head=render(HEAD),
-        sections=[render(section) for section in sections_of(report)],
+        sections=[render(section) for section in [*sections_of(report), *[FILES] * files]],
     )
 
 
@@ -147,7 +152,7 @@ def sections_of(report: AnyReport | Readable) -> list[Section]:
     """In the page's order; what nobody asked for is left out."""
     found = [SINKS] + [KNOCKOUT] * (knockout_of(report) is not None)
     found += [REMOVED, QUALITY] * (report.kind == "pruning")
-    return [*found, COST, MADE, FILES]
+    return [*found, COST, MADE]
 
 
 DAMAGE: Final = (

@@ -22,24 +22,33 @@ class Rebuilt:
     missing: tuple[str, ...]
 
 
-def rebuild(source: Path, plots: Path) -> Rebuilt:
-    """The page of the result in the folder `source`, its plots below the folder `plots`.
+def rebuild(source: Path, folder: Path) -> Rebuilt:
+    """The page of the result in the folder `source`, to stand in `folder`, which gets plots/.
+
+    Where that is not where the result's report lies, the page does not name the files beside it.
 
     Raises:
         BadRequest: neither of the two files that a page is made of is there.
     """
-    folder = source / "report" if (source / "report").is_dir() else source
-    document, lost = _document(folder / "report.json")
+    found = source / "report" if (source / "report").is_dir() else source
+    document, lost = _document(found / "report.json")
     report = read(document) if not lost else Readable("pruning", read({}).parts)
-    arrays, unread = _arrays(folder / "sinks.safetensors", report)
+    timesteps = report.calibration.timesteps if report.calibration else None
+    arrays, unread = _arrays(found / "sinks.safetensors", timesteps)
+    control = None
+    if report.control is not None:
+        steps = report.control.calibration.timesteps
+        control, more = _arrays(found / "control.safetensors", steps)
+        unread = (*unread, *more)
     missing = (*lost, *report.missing, *unread)
     if lost and arrays is None:
         raise BadRequest(
-            f"{folder} holds no report: {'; '.join(missing)}.",
+            f"{found} holds no report: {'; '.join(missing)}.",
             remedy="Name a folder that `secateur prune`, `analyze` or `download` wrote.",
         )
-    drawn = build.draw(all_plots(report, arrays), plots)
-    return Rebuilt(build.page(report, drawn, missing), missing)
+    drawn = build.draw(all_plots(report, arrays, control), folder)
+    beside = folder.resolve() == found.resolve()
+    return Rebuilt(build.page(report, drawn, missing, files=beside), missing)
 
 
 def _document(path: Path) -> tuple[Any, tuple[str, ...]]:
@@ -51,15 +60,14 @@ def _document(path: Path) -> tuple[Any, tuple[str, ...]]:
         return None, (f"{path.name} is not JSON: {error}",)
 
 
-def _arrays(path: Path, report: Readable) -> tuple[SinkArrays | None, tuple[str, ...]]:
-    """The attention behind the plots, if it belongs to `report`."""
+def _arrays(path: Path, timesteps: list[int] | None) -> tuple[SinkArrays | None, tuple[str, ...]]:
+    """The attention behind the plots, if it is of the `timesteps` that the report tells of."""
     try:
         arrays = sinks_file.read(path)
     except OSError as error:
         return None, (f"{path.name}: {error.strerror or error}; plots of attention are left out",)
     except (SafetensorError, ValueError, KeyError) as error:
         return None, (f"{path.name} cannot be read: {error}; plots of attention are left out",)
-    timesteps = report.calibration.timesteps if report.calibration else None
     if timesteps is not None and timesteps != arrays.timesteps.tolist():
         why = f"{path.name} has other timesteps than report.json; plots of attention are left out"
         return None, (why,)

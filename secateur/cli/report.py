@@ -67,7 +67,7 @@ def _rebuild(places: list[str], out: Path, *, force: bool, json: bool) -> None:
     _local.engine()  # says what to install where plots cannot be drawn
     from core.report.rebuild import rebuild
 
-    found = rebuild(Path(places[0]), out.parent / "plots")
+    found = rebuild(Path(places[0]), out.parent)
     out.write_text(found.html, encoding="utf-8")
     if json:
         show_json({"page": str(out), "missing": list(found.missing)})

@@ -14,6 +14,7 @@ from core.report.json_schema import json_schema
 from core.report.reading import read
 from core.report.rebuild import rebuild
 from core.report.schema import Report
+from secateur.cli import main
 from tests.deep_inputs import deep_report
 from tests.report_inputs import analysis_for, report_for, sink_arrays
 from tools.report_schema import PAGE, text
@@ -76,12 +77,47 @@ def test_whatever_is_no_report_still_gives_a_page(document: Any) -> None:
 
 
 def test_a_page_is_made_anew_from_its_files(tmp_path: Path) -> None:
-    report = report_for(ARRAYS)
-    build.write(report, ARRAYS, tmp_path / "report")
-    sinks_file.write(tmp_path / "report" / "sinks.safetensors", ARRAYS)
-    found = rebuild(tmp_path, tmp_path / "anew")
+    folder = tmp_path / "report"
+    build.write(deep_report(ARRAYS, OTHER), ARRAYS, folder, OTHER)
+    sinks_file.write(folder / "sinks.safetensors", ARRAYS)
+    sinks_file.write(folder / "control.safetensors", OTHER)
+    before = {path.name: path.read_bytes() for path in (folder / "plots").iterdir()}
+    found = rebuild(tmp_path, folder)
     assert found.missing == ()
-    assert found.html == (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert found.html == (folder / "report.html").read_text(encoding="utf-8")
+    assert {path.name: path.read_bytes() for path in (folder / "plots").iterdir()} == before
+    (folder / "control.safetensors").unlink()
+    assert "control.safetensors" in " ".join(rebuild(tmp_path, folder).missing)
+
+
+def status(*arguments: object) -> int | str | None:
+    """Of `secateur report` with these arguments."""
+    with pytest.raises(SystemExit) as ended:
+        main(["report", *map(str, arguments)])
+    return ended.value.code
+
+
+def test_a_page_that_lies_elsewhere_names_no_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build.write(report_for(ARRAYS), ARRAYS, tmp_path / "result" / "report")
+    sinks_file.write(tmp_path / "result" / "report" / "sinks.safetensors", ARRAYS)
+    out = tmp_path / "elsewhere" / "page.html"
+    out.parent.mkdir()
+    assert status(tmp_path / "result", "--out", out) == 0
+    assert capsys.readouterr().out == f"page  {out}\n"
+    page = out.read_text(encoding="utf-8")
+    assert "Files beside this page" not in page
+    assert "<a href=" not in page
+    assert (out.parent / "plots" / "mass.svg").is_file()
+    assert status(tmp_path / "result", "--out", out) == 2
+    assert status(tmp_path, out.parent, "--out", out, "--force") == 2
+    capsys.readouterr()
+    (tmp_path / "result" / "report" / "sinks.safetensors").unlink()
+    assert status(tmp_path / "result", "--out", out, "--force", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["page"] == str(out)
+    assert told["missing"][0].startswith("sinks.safetensors")
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
