@@ -75,16 +75,7 @@ def _carry_out(
     machine.set_threads(options.threads)
     control = watch_control(spec, scratch, options, phases)
     with phases.phase("fetching", 0.02, "reading model and text"):
-        loaded = fetch(
-            spec.model,
-            spec.calibration,
-            options,
-            device,
-            scratch,
-            evaluation_samples=spec.evaluation.samples,
-            to_prune=True,
-            watch=phases.received,
-        )
+        loaded = _read(spec, options, scratch, phases)
         journal, resumed = open_journal(loaded, spec, options, phases)
     budget = options.memory_budget or machine.default_budget(device)
     plan = kept_plan(journal, lambda: _plan(loaded, spec, budget))
@@ -107,12 +98,12 @@ def _carry_out(
         removed = prune_into(
             model, loaded, spec, recipe, plan, targets, statistics, finished, phases, blocks
         )
-    checkpoint = Checkpoint(take_in(model))
+    pruned = Checkpoint(take_in(model))
     share = EVALUATING * judging_share(spec, loaded)
     with phases.phase("evaluating", share, "judging dense and pruned"):
         kept = DenseAnswers(options.answers, loaded.revision, scratch)
-        judged = _judge(loaded, spec, checkpoint, plan, phases, kept)
-    subject = Subject(loaded, spec, plan, targets, seen, checkpoint, judged)
+        judged = _judge(loaded, spec, pruned, plan, phases, kept)
+    subject = Subject(loaded, spec, plan, targets, seen, pruned, judged)
     depth = look_deeper(subject, phases, EVALUATING - share)
     with phases.phase("publishing", 0.04, "writing the report"):
         outcome = Outcome(
@@ -131,6 +122,19 @@ def _carry_out(
         )
         write_folder(outcome, partial)
     phases.finish()
+
+
+def _read(spec: JobSpec, options: RunOptions, scratch: Path, phases: Phases) -> Loaded:
+    return fetch(
+        spec.model,
+        spec.calibration,
+        options,
+        machine.device(options.device),
+        scratch,
+        evaluation_samples=spec.evaluation.samples,
+        to_prune=True,
+        watch=phases.received,
+    )
 
 
 def _forecast(plan: Plan, budget: int) -> Forecast:

@@ -13,6 +13,7 @@ from core.evaluation.nelbo import NoisyTokens, Watch, judge
 from core.models import attention
 from core.models.decoder import Decoder
 from core.sinks.scores import sink_set
+from core.sinks.statistics import STABLE_ROUNDING
 from core.spec import Sinks
 
 PREFIXES = 8
@@ -76,7 +77,7 @@ def sinks_of(mass: Tensor, noisy: NoisyTokens, sinks: Sinks) -> FoundSinks:
     text they are its prefixes, and what is a sink at any of them counts for the one sequence that is
     judged; the persistence of a position is over the prefixes that have it.
     """
-    threshold, bound = sinks.threshold_std, sinks.stable_persistence - 1e-9
+    threshold, bound = sinks.threshold_std, sinks.stable_persistence - STABLE_ROUNDING
     if noisy.noised:
         samples, draws, positions = noisy.masked.shape
         at = sink_set(mass.view(samples, draws, positions).double(), threshold)

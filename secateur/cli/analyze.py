@@ -62,7 +62,6 @@ def analyze(
     """Measure a model's attention sinks here; prune nothing."""
     from core.analysis_spec import parse_analysis
     from secateur.cli import _local
-    from secateur.cli._output import result, show_json
     from secateur.cli._signals import interruptible
     from secateur.cli._spec import Typed, spec_data
 
@@ -88,17 +87,23 @@ def analyze(
             "analysis",
             lambda watch: engine.analyse(parsed, out, options, watch, trajectory=save_trajectory),
         )
-    made = {"out": out, "trajectory": save_trajectory}
+    _tell(report, {"out": out, "trajectory": save_trajectory}, json=json)
+
+
+def _tell(report: "AnalysisReport", made: dict[str, Path | None], *, json: bool) -> None:
+    """What was found, and what was made: the folder `out`, the file `trajectory`."""
+    from secateur.cli._output import result, show_json
+
     if json:
         places = {name: str(path) for name, path in made.items() if path is not None}
         show_json({**places, **report.model_dump(mode="json")})
         return
     for line in summary(report):
         result(line)
-    if out is not None:
+    if (out := made["out"]) is not None:
         result(f"report      {out / 'report' / 'report.html'}")
-    if save_trajectory is not None:
-        result(f"trajectory  {save_trajectory}")
+    if made["trajectory"] is not None:
+        result(f"trajectory  {made['trajectory']}")
 
 
 def summary(report: "AnalysisReport") -> Iterator[str]:
