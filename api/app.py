@@ -25,6 +25,7 @@ from api import (
     metrics,
     observed,
     openapi,
+    polling,
     problems,
     sessions,
     sweeps,
@@ -40,6 +41,7 @@ from api.pace import Pace
 from api.places import Places
 from api.refusals import Refusals
 from api.resources import configured, open_resources
+from api.versions import Versions
 from api.waiting import Waiting, sweeps_watched
 from api.watcher import Watcher
 from core.jobs.migrate import migrate
@@ -48,6 +50,7 @@ from core.telemetry.tracing import open_tracer
 
 ROUTERS: Final = (
     jobs.router,
+    polling.router,
     job_changes.router,
     events.router,
     artifacts.router,
@@ -106,6 +109,7 @@ def create_app(settings: Settings, *, loopback: bool = True) -> FastAPI:
     app.state.resources = resources
     app.state.waiting = Waiting(
         Watcher(sweeps_watched(resources.jobs.versions, resources.jobs.sweep_signatures)),
+        Versions(resources.jobs.versions_for),
         Places(settings.max_waiting, settings.max_waiting_per_tenant),
     )
     told = metrics.Metrics(resources.jobs.figures, resources.clock, settings.metrics_token)

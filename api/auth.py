@@ -59,10 +59,26 @@ def caller_of(request: Request) -> Caller:
     """Who sent the request; found out once. Raises what REFUSALS lists, and StoreUnavailable."""
     found = remembered(request)
     if found is None:
-        found = caller_with(request, _presented(request))
-        request.state.caller = found
-        fields.note(tenant=found.tenant, key=found.key.id if found.key else None)
+        found = _noted(request, caller_with(request, _presented(request)))
     return found
+
+
+def _noted(request: Request, caller: Caller) -> Caller:
+    request.state.caller = caller
+    fields.note(tenant=caller.tenant, key=caller.key.id if caller.key else None)
+    return caller
+
+
+async def calling(request: Request) -> Caller:
+    """As `caller_of`; leaves the event loop only where the key store has to be asked."""
+    found = remembered(request)
+    if found is not None:
+        return found
+    request.state.presented = text = _presented(request)
+    known = access_of(request).known(text)
+    if known is None:
+        return await run_in_threadpool(caller_of, request)
+    return _noted(request, known)
 
 
 def caller_again(request: Request) -> Caller:
@@ -76,9 +92,9 @@ def caller_with(request: Request, text: str | None) -> Caller:
     return access_of(request).caller(text)
 
 
-def actor_of(request: Request) -> Actor:
+async def actor_of(request: Request) -> Actor:
     """Who a deed of this request is written down as."""
-    caller = caller_of(request)
+    caller = await calling(request)
     return actor_behind(request, caller.tenant, caller.key)
 
 
@@ -89,11 +105,11 @@ class Needs:
     def __init__(self, scope: Scope) -> None:
         self.scope: Final = scope
 
-    def __call__(self, request: Request, _: Annotated[object, Depends(_SCHEME)]) -> None:
-        caller = caller_of(request)
+    async def __call__(self, request: Request, _: Annotated[object, Depends(_SCHEME)]) -> None:
+        caller = await calling(request)
         if caller.key is not None:
             limiter: Limiter = request.app.state.limiter
-            limiter.request(request, caller.tenant)
+            await limiter.request(request, caller.tenant)
         caller.require(self.scope)
         check_query(request)  # what somebody may not do at all is not corrected
 
@@ -126,7 +142,7 @@ def install(app: FastAPI, access: Access, limiter: Limiter, refusals: Refusals) 
     @app.exception_handler(QuotaReached)
     async def full(request: Request, refused: QuotaReached) -> Response:
         # Its route has asked who the caller is, which the request remembers.
-        await run_in_threadpool(refusals.tell, request, actor_of(request), refused)
+        await run_in_threadpool(refusals.tell, request, await actor_of(request), refused)
         return problem_response(refused)
 
 

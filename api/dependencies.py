@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, cast
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from fastapi import Path as InPath
-from starlette.concurrency import run_in_threadpool
 
-from api.access import Caller
-from api.auth import actor_of, caller_of, remembered
+from api.auth import actor_of, calling
 from api.doorbell import Doorbell
 from core.destinations.allowed import Allowed as Pushable
 from core.errors import JobNotFound
@@ -52,6 +51,9 @@ class Resources:
     webhooks: Webhooks
     estimator: Estimator
     rates: Rates
+    writers: CapacityLimiter
+    """Of threads that make jobs. Where the database lets in one at a time, the others wait here: they
+    would keep threads and connections from those who read, and be let in by chance."""
 
 
 async def _resources(request: Request) -> Resources:
@@ -85,15 +87,16 @@ async def _destinations(held: Held) -> Pushable:
     return held.destinations
 
 
+async def _writers(held: Held) -> CapacityLimiter:
+    return held.writers
+
+
 async def _webhooks(held: Held) -> Webhooks:
     return held.webhooks
 
 
 async def _tenant(request: Request) -> str:
-    caller = remembered(request)
-    if caller is None:
-        caller = await run_in_threadpool(caller_of, request)
-    return caller.tenant
+    return (await calling(request)).tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +115,14 @@ class Reach:
         return self.tenant
 
 
-def _reach(request: Request, held: Held) -> Reach:
-    caller: Caller = caller_of(request)
+async def _reach(request: Request, held: Held) -> Reach:
+    caller = await calling(request)
     # Without keys, whoever is on this machine is the operator, as at the command line.
     everywhere = caller.key is None or caller.tenant == held.operator_tenant
     return Reach(caller.tenant, everywhere)
 
 
-def operator_only(reach: Annotated[Reach, Depends(_reach)]) -> None:
+async def operator_only(reach: Annotated[Reach, Depends(_reach)]) -> None:
     """Raise OperatorOnly, whatever was asked for."""
     if not reach.everywhere:
         raise OperatorOnly
@@ -183,6 +186,7 @@ Sources = Annotated[Allowed, Depends(_sources)]
 Destinations = Annotated[Pushable, Depends(_destinations)]
 Hooks = Annotated[Webhooks, Depends(_webhooks)]
 Tenant = Annotated[str, Depends(_tenant)]
+Writers = Annotated[CapacityLimiter, Depends(_writers)]
 Keys = Annotated[KeyStore, Depends(_keys)]
 Quotas = Annotated[ByTenant, Depends(_quotas)]
 Administered = Annotated[Reach, Depends(_reach)]

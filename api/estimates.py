@@ -118,7 +118,7 @@ def checked_size(spec: JobSpec, quota: Quota, estimates: "Maker") -> None:
         check_size(JobSize(found.plan.peak_bytes, found.plan.flops, found.seconds), quota)
 
 
-def made_estimate(held: Held, tenant: Tenant) -> "Maker":
+async def made_estimate(held: Held, tenant: Tenant) -> "Maker":
     """`Estimates` of whoever asks."""
     return Maker(held, tenant)
 

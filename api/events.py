@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import openapi
 from api.answers import tagged
-from api.auth import READS, caller_again, caller_of
+from api.auth import READS, caller_again, calling
 from api.dependencies import JobId, Jobs, Tenant
 from api.negotiation import preferred
 from api.problems import documented
@@ -26,7 +26,7 @@ _NUMBER: Final = {"ge": 0, "lt": 2**63}
 router = APIRouter(
     prefix="/v1/jobs",
     tags=["jobs"],
-    dependencies=[Depends(caller_of)],
+    dependencies=[Depends(calling)],
 )
 
 

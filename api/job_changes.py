@@ -5,7 +5,7 @@ import logging
 from fastapi import APIRouter, BackgroundTasks, Depends, Response
 
 from api import openapi
-from api.auth import WRITES, caller_of
+from api.auth import WRITES, calling
 from api.dependencies import Bell, By, JobId, Jobs, Now, Quotas, Store, Tenant
 from api.problems import documented
 from core import removal
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 router = APIRouter(
     prefix="/v1/jobs/{job_id}",
     tags=["jobs"],
-    dependencies=[Depends(caller_of), WRITES],
+    dependencies=[Depends(calling), WRITES],
 )
 
 

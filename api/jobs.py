@@ -1,34 +1,35 @@
-"""Jobs over HTTP: submit, list, read. What is done to one is in `api.job_changes`."""
+"""Jobs over HTTP: submit and list. One of them is read in `api.polling`, and changed in `api.job_changes`."""
 
 import re
 from typing import Annotated, Final
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from api import openapi
-from api.answers import not_modified, tagged
-from api.auth import READS, WRITES, caller_of
+from api.answers import tagged
+from api.auth import READS, WRITES, calling
 from api.bodies import PostedObject
 from api.dependencies import (
     Bell,
     By,
     Destinations,
     Hooks,
-    JobId,
     Jobs,
     MadeBy,
     Now,
     Quotas,
     Sources,
     Tenant,
+    Writers,
 )
+from api.doorbell import Doorbell
 from api.estimates import EXAMPLE, PROBLEMS, Estimates, checked_size, checked_spec, dry_answer
 from api.idempotency import IdempotencyKey
 from api.problems import documented
-from api.ranges import matches
-from api.waiting import Wait, WaitingRoom, etag_of, of_job, worth_telling
-from core.errors import InvalidSpec, JobNotFound
+from core.errors import InvalidSpec
 from core.estimates.views import Estimate
 from core.idempotency_errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from core.jobs.idempotency import Once, Posted, digest_of
@@ -36,8 +37,8 @@ from core.jobs.states import State
 from core.jobs.views import Job, JobPage
 from core.limit_errors import JobTooLarge, QueueFull, StorageFull
 from core.recipes import Method
+from core.spec import JobSpec
 from core.telemetry import fields
-from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 
 _METADATA: Final = "metadata."
 _METADATA_KEY: Final = re.compile(r"[\w.-]{1,64}")
@@ -45,7 +46,7 @@ _METADATA_KEY: Final = re.compile(r"[\w.-]{1,64}")
 router = APIRouter(
     prefix="/v1/jobs",
     tags=["jobs"],
-    dependencies=[Depends(caller_of)],
+    dependencies=[Depends(calling)],
 )
 
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
@@ -76,7 +77,7 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
     },
     openapi_extra=openapi.SPEC_BODY,
 )
-def submit_job(
+async def submit_job(
     *,
     posted: PostedObject,
     jobs: Jobs,
@@ -89,41 +90,55 @@ def submit_job(
     quotas: Quotas,
     by: By,
     hooks: Hooks,
-    background: BackgroundTasks,
-    response: Response,
     key: IdempotencyKey,
     estimates: Estimates,
+    writers: Writers,
     dry_run: Annotated[
         bool, Query(description="answer 200 with what /v1/estimate says, and queue nothing")
     ] = False,
-) -> Job | Response:
+) -> Response:
     """Accepts a `JobSpec` and queues it. Only `model` and `sparsity` are required.
 
     With an `Idempotency-Key` the request can be sent again, as often as its connection breaks, and
     makes one job: a repetition is answered with that job as it stands by then, and with
     `Idempotent-Replayed: true`.
     """
-    # Refused now rather than by a worker later: names no example has, places not allowed.
-    spec = checked_spec(posted, sources, destinations, hooks.allowed)
-    if dry_run:
-        return dry_answer(estimates(spec))
-    checked_size(spec, jobs.quota(tenant, quotas), estimates)
-    if key is None:
-        posted_job = Posted(
-            jobs.create(tenant, spec, now, origin, quotas=quotas, by=by), replayed=False
-        )
-    else:
+
+    def checked() -> JobSpec:
+        # Refused now rather than by a worker later: names no example has, places not allowed.
+        spec = checked_spec(posted, sources, destinations, hooks.allowed)
+        if not dry_run:
+            checked_size(spec, jobs.quota(tenant, quotas), estimates)
+        return spec
+
+    def accepted() -> Posted:
+        if key is None:
+            job = jobs.create(tenant, spec, now, origin, quotas=quotas, by=by)
+            return Posted(job, replayed=False)
         once = Once(key, digest_of(posted))
-        posted_job = jobs.create_once(tenant, spec, now, once, origin, quotas=quotas, by=by)
-    job = posted_job.job
-    fields.note(job=job.id)
-    if job.state is State.QUEUED:
-        background.add_task(bell.ring, job.id)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    response.headers["Retry-After"] = "1"
-    if posted_job.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return job
+        return jobs.create_once(tenant, spec, now, once, origin, quotas=quotas, by=by)
+
+    spec = await run_in_threadpool(checked)
+    if dry_run:
+        return dry_answer(await run_in_threadpool(estimates, spec))
+    made = await to_thread.run_sync(accepted, limiter=writers)
+    fields.note(job=made.job.id)
+    return _accepted_answer(made, bell)
+
+
+def _accepted_answer(made: Posted, bell: Doorbell) -> Response:
+    headers = {"Location": f"/v1/jobs/{made.job.id}", "Retry-After": "1"}
+    if made.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(
+        made.job.model_dump_json(),
+        202,
+        headers,
+        media_type="application/json",
+        background=BackgroundTask(bell.ring, made.job.id)
+        if made.job.state is State.QUEUED
+        else None,
+    )
 
 
 @router.get(
@@ -188,44 +203,3 @@ def _metadata_filter(request: Request) -> dict[str, str] | None:
     if refused:
         raise InvalidSpec("The request is not valid.", fields=refused)
     return found or None
-
-
-@router.get(
-    "/{job_id}",
-    dependencies=[READS],
-    summary="Read a job",
-    response_model=Job,
-    responses={
-        **openapi.example(200, openapi.JOB),
-        **openapi.NOT_MODIFIED,
-        **documented(JobNotFound, TooManyWaiting, NoPlaceToWait),
-    },
-)
-async def read_job(
-    *,
-    request: Request,
-    job_id: JobId,
-    jobs: Jobs,
-    tenant: Tenant,
-    room: WaitingRoom,
-    wait: Wait = 0,
-) -> Response:
-    """Poll with `If-None-Match`: 304 as long as nothing changed.
-
-    With `wait` the answer comes once something has.
-    """
-
-    async def read() -> Job:
-        return await run_in_threadpool(jobs.get, tenant, job_id)
-
-    known = request.headers.get("if-none-match")
-    if known and not wait:
-        # Most polls find nothing new, which one number of the row tells.
-        version = await run_in_threadpool(jobs.version, tenant, job_id)
-        if matches(known, etag := etag_of(version), weak=True):
-            return not_modified(etag)
-    job = await read()
-    if wait:
-        with room.places.one(tenant):
-            job = await worth_telling(request, room, read, job, wait, of_job)
-    return tagged(request, job, etag_of(job.version))

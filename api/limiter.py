@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,13 +35,17 @@ class Limiter:
             settings.failures_per_minute,
         )
 
-    def request(self, request: Request, tenant: str) -> None:
-        """Count a request of the tenant. Raises RateLimited."""
+    async def request(self, request: Request, tenant: str) -> None:
+        """Count a request of the tenant, once. Raises RateLimited."""
+        if hasattr(request.state, _STATE):
+            return
         kind = "reads" if request.method in SAFE else "writes"
         limit = self.reads if kind == "reads" else self.writes
         if not limit:
             return
-        standing = self.pace.count(f"{kind}:{tenant}", limit)
+        standing, tell = self.pace.count_here(f"{kind}:{tenant}", limit)
+        if tell is not None:
+            standing = await run_in_threadpool(tell)
         setattr(request.state, _STATE, (kind, standing))
         if standing.over:
             raise RateLimited(kind, limit, standing.reset)

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -74,7 +74,15 @@ class Pace:
         self._tallies: dict[str, _Tally] = {}
 
     def count(self, what: str, limit: int) -> Standing:
-        """Count one more of `what`."""
+        """Count one more of `what`. May wait for Redis."""
+        standing, tell = self.count_here(what, limit)
+        return tell() if tell else standing
+
+    def count_here(self, what: str, limit: int) -> tuple[Standing, Callable[[], Standing] | None]:
+        """Count one more of `what` without waiting for anything.
+
+        Where Redis is to hear of it, what tells it, and knows better, comes along to be called.
+        """
         minute, second = divmod(int(self._clock().timestamp()), WINDOW)
         with self._lock:
             if minute != self._minute:
@@ -85,13 +93,18 @@ class Pace:
             tally.untold -= news
             tally.known += news
             used = tally.known + tally.untold
-        if news:
+        standing = Standing(limit, used, WINDOW - second)
+        if not news:
+            return standing, None
+
+        def tell() -> Standing:
             # Each minute has a key of its own, so one round trip tells all there is to know.
             total = self._told(f"{what}:{minute}", news)
             with self._lock:
                 tally.known = max(tally.known, total)
-                used = max(used, total)
-        return Standing(limit, used, WINDOW - second)
+            return replace(standing, used=max(standing.used, total))
+
+        return standing, tell
 
     def _told(self, key: str, news: int) -> int:
         """What all processes have counted; 0 where Redis does not say."""

@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime
 from secrets import token_bytes
+from typing import Final
+
+from anyio import CapacityLimiter
 
 from api.dependencies import Resources
 from api.doorbell import Doorbell
@@ -20,6 +23,8 @@ from core.settings import Settings
 from core.sources import Allowed
 from core.store.urls import open_store
 from core.webhooks.allowed import Allowed as Listeners
+
+WRITERS: Final = 8  # of the 15 connections that a pool holds
 
 
 def open_resources(settings: Settings) -> Resources:
@@ -51,6 +56,7 @@ def open_resources(settings: Settings) -> Resources:
         ),
         estimator=Estimator(allowed, machine),
         rates=Rates(job_store, store),
+        writers=CapacityLimiter(1 if database.one_writer else WRITERS),
     )
 
 

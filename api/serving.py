@@ -1,5 +1,6 @@
 """How the API is run: what uvicorn is told, how it ends, and on which addresses it may listen."""
 
+import gc
 import socket
 from typing import Any
 
@@ -33,6 +34,13 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, settings: Settings, *, host: str, port: int) -> None:
         super().__init__(uvicorn.Config(app, host=host, port=port, **options(settings)))
         self._waiting: Waiting = app.state.waiting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # What has been imported stays for good. Looking through all of it for garbage, again and again,
+        # stops the process for longer than most answers take.
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._waiting.watcher.close()

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import compared, openapi, sweep_examples
 from api.answers import tagged
-from api.auth import READS, WRITES, caller_of
+from api.auth import READS, WRITES, calling
 from api.bodies import PostedObject
 from api.comparisons import UNREADABLE
 from api.dependencies import (
@@ -51,7 +51,7 @@ from core.waiting_errors import NoPlaceToWait, TooManyWaiting
 
 logger = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], dependencies=[Depends(caller_of)])
+router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], dependencies=[Depends(calling)])
 
 _ACCEPTED = {
     **openapi.ACCEPTED_HEADERS,

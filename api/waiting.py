@@ -10,6 +10,7 @@ from fastapi import Depends, Query, Request
 from api.answers import tag_of
 from api.places import Places
 from api.ranges import matches
+from api.versions import Versions
 from api.watcher import Watcher
 from core.jobs.states import TERMINAL
 from core.jobs.sweep_keeping import signature_of
@@ -27,6 +28,7 @@ class Waiting:
     """What those who wait in this process share."""
 
     watcher: Watcher
+    versions: Versions
     places: Places
 
 

@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 
 from api import openapi, webhook_examples
 from api.answers import tagged
-from api.auth import READS, WRITES, caller_of
+from api.auth import READS, WRITES, calling
 from api.bodies import PostedObject
 from api.dependencies import By, Hooks, JobId, Now, Tenant
 from api.forms import parse
@@ -27,7 +27,7 @@ _DELIVERY_ID: Final = re.compile(r"msg_(test|[0-9a-z]{24})_[0-9a-f]{1,24}")
 router = APIRouter(
     prefix="/v1",
     tags=["webhooks"],
-    dependencies=[Depends(caller_of)],
+    dependencies=[Depends(calling)],
 )
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/api_load.py [--database sqlite|postgres] [--jobs 10000] [--seconds 30]
 
-The API is one process on one core of its own; who asks is on the others. 200 pollers ask
+The API is one process on one core of its own; who asks is on the others, and so are the databases. 200 pollers ask
 throughout each round, each once a second: first for `/healthz`,
 which does nothing and so is the floor that machine, Python and HTTP set; then with `If-None-Match` for a
 job each, while 20 jobs a second are submitted and as many change; then likewise, while 10 lists with
@@ -143,6 +143,10 @@ def fill(jobs: JobStore, count: int) -> list[str]:
 @contextmanager
 def serving(database: str, count: int) -> Iterator[Api]:
     """The API by its own command, on the first core this process may use."""
+    cores = os.sched_getaffinity(0)
+    first = {min(cores)}
+    others = cores - first or cores
+    os.sched_setaffinity(0, others)  # which the databases inherit
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secateur-load-")))
         url = f"sqlite:///{folder}/jobs.db"
@@ -163,8 +167,6 @@ def serving(database: str, count: int) -> Iterator[Api]:
         port = free_port("127.0.0.1")
         settings = {"DATABASE_URL": url, "BROKER_URL": broker.url, "STORE_URL": f"file://{folder}/s",
                     "MODEL_ROOTS": "/models"}  # fmt: skip
-        cores = os.sched_getaffinity(0)
-        first = {min(cores)}
         os.sched_setaffinity(0, first)  # which the API inherits
         with (folder / "api.log").open("wb") as log:
             process = subprocess.Popen(
@@ -173,7 +175,7 @@ def serving(database: str, count: int) -> Iterator[Api]:
                 stdout=log,
                 stderr=log,
             )
-        os.sched_setaffinity(0, cores - first or cores)
+        os.sched_setaffinity(0, others)
         stack.callback(process.wait)
         stack.callback(process.terminate)
         base = f"http://127.0.0.1:{port}"
@@ -266,7 +268,7 @@ def lists() -> Ask:
     chance = random.Random(0)  # noqa: S311 - the same questions every time
 
     async def ask(line: Line, _: int) -> Answer:
-        query = chance.choice(
+        query: dict[str, str | int] = chance.choice(
             [
                 {"state": "queued", "limit": 20},
                 {"state": "cancelled", "method": "wanda", "limit": 20},
@@ -291,14 +293,18 @@ async def rounds(api: Api, seconds: float) -> list[Round]:
         ]
         for line in (*clients, *posters, *listers):
             stack.callback(line.close)
-        await poll(clients, Round("to open the connections"), floor(), 3)
+        polls = jobs_by_etag(api)
+        warm = Round("opens connections, learns the first ETags")
+        await asyncio.gather(
+            poll(clients, warm, polls, 3), steadily(posters, warm, posts(), SUBMITS_A_SECOND, 3)
+        )
         await poll(clients, floor_, floor(), seconds)
         found = [floor_]
         for beside in ("", ", beside lists"):
             polled, posted = Round(f"a job, by its ETag{beside}"), Round(f"POST /v1/jobs{beside}")
             listed = Round("lists with filters")
             await asyncio.gather(
-                poll(clients, polled, jobs_by_etag(api), seconds),
+                poll(clients, polled, polls, seconds),
                 steadily(posters, posted, posts(), SUBMITS_A_SECOND, seconds),
                 change(api, seconds),
                 steadily(listers, listed, lists(), LISTS_A_SECOND if beside else 0, seconds),

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from api.auth import LOGIN, access_of, caller_of
+from api.auth import LOGIN, access_of, calling
 
 _HERE: Final = Path(__file__).parent
 _HEADERS: Final = {
@@ -21,7 +21,7 @@ _HEADERS: Final = {
 }
 
 router = APIRouter(include_in_schema=False)
-_SIGNED_IN: Final = [Depends(caller_of)]
+_SIGNED_IN: Final = [Depends(calling)]
 
 
 def _page(name: str, *, frames: bool = False) -> FileResponse:

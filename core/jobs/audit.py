@@ -4,15 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import and_, delete, insert, or_, select
 from sqlalchemy.orm import Session
 
 from core.jobs.audit_views import AuditEntry, AuditPage
 from core.jobs.cursors import cursor_of, place_of
 from core.jobs.database import Database
+from core.jobs.records import Base
 from core.jobs.tenant_records import AuditRecord
 
 DONE: Final = "done"
+_INSERT: Final = insert(Base.metadata.tables[AuditRecord.__tablename__])
 _BATCH: Final = 1000  # lines forgotten in one transaction, so that no writer waits long
 
 
@@ -58,18 +60,19 @@ def note(
     """Write that `by` did it, unless the deed is nobody's; to be called in its transaction."""
     if by is None:
         return
-    session.add(
-        AuditRecord(
-            at=now,
-            tenant=by.tenant,
-            key_id=by.key_id,
-            action=action,
-            target=target,
-            outcome=outcome,
-            address=by.address,
-            request_id=by.request_id,
-            detail=detail,
-        )
+    session.execute(
+        _INSERT,
+        {
+            "at": now,
+            "tenant": by.tenant,
+            "key_id": by.key_id,
+            "action": action,
+            "target": target,
+            "outcome": outcome,
+            "address": by.address,
+            "request_id": by.request_id,
+            "detail": detail,
+        },
     )
 
 

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
-from core.errors import ArtifactsExpired, InvalidSpec, JobNotFound
+from core.errors import ArtifactsExpired, InvalidSpec
 from core.jobs import admission, attempts, audit, events, moves, tallies
 from core.jobs.audit import Actor
 from core.jobs.database import Database
 from core.jobs.origin import UNKNOWN, Origin
 from core.jobs.records import JobRecord
-from core.jobs.rows import find, is_theirs
+from core.jobs.rows import find
 from core.jobs.states import State
 from core.jobs.views import Attempt, EventPage, Job, JobPage
 from core.quotas import NO_QUOTAS, Quotas
@@ -53,15 +53,6 @@ class ClientSide:
         with self._database.read() as session:
             record = find(session, tenant, job_id)
             return view(record, attempts.of(session, record))
-
-    def version(self, tenant: str, job_id: str) -> int:
-        """The version of one job, which is all that most pollers need. Raises JobNotFound as `get`."""
-        query = select(JobRecord.version).where(is_theirs(tenant, job_id))
-        with self._database.read() as session:
-            found = session.scalar(query)
-        if found is None:
-            raise JobNotFound(job_id)
-        return found
 
     def list(
         self,
@@ -182,7 +173,6 @@ def put_job(
         sweep_cell=cell,
     )
     session.add(record)
-    session.flush()
     data = {"state": record.state.value, "attempt": record.attempt, **origin.data()}
     events.append(session, record, now, "state", record.message, data=data)
     tallies.count(session, "jobs_accepted")

@@ -22,6 +22,12 @@ class Database:
     def __init__(self, url: str, *, pooled: bool = True) -> None:
         self._engine = open_engine(url, pooled=pooled)
         self._reader, self._writer = for_reading(self._engine), for_writing(self._engine)
+        self._writing = sessionmaker(self._writer, expire_on_commit=False)
+
+    @property
+    def one_writer(self) -> bool:
+        """Whether a transaction that writes waits for every other one to end."""
+        return self._engine.dialect.name == "sqlite"
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -36,8 +42,7 @@ class Database:
         On SQLite it is the only writer from its first statement on (BEGIN IMMEDIATE), so it
         never fails half-way because another one was faster.
         """
-        sessions = sessionmaker(self._writer, expire_on_commit=False)
-        with _named_errors(), sessions.begin() as session:
+        with _named_errors(), self._writing.begin() as session:
             yield session
 
     @contextmanager

@@ -141,7 +141,13 @@ class JobRecord(Base):
         Index(None, "sweep_id", "sweep_cell"),
         Index(None, "tenant", "created_at", "id"),
         Index(None, "state", "lease_until"),
-        Index(None, "deleted_at"),
+        # Of nothing else: SQLite would take it for queries of all the others, too.
+        Index(
+            None,
+            "deleted_at",
+            sqlite_where=text("deleted_at IS NOT NULL"),
+            postgresql_where=text("deleted_at IS NOT NULL"),
+        ),
         # As core.jobs.order reads it: nothing is left to sort but one row of each tenant.
         Index("ix_jobs_order", "state", "tenant", priority.desc(), "created_at", "id"),
         Index(None, "tenant", "state"),

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, String
+from sqlalchemy import JSON, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.jobs.records import Base, UtcTime
@@ -33,5 +33,10 @@ class SweepRecord(Base):
     __table_args__ = (
         Index(None, "tenant", "created_at", "id"),
         Index("ix_sweeps_once", "tenant", "once_key", unique=True),
-        Index(None, "deleted_at"),
+        Index(
+            None,
+            "deleted_at",
+            sqlite_where=text("deleted_at IS NOT NULL"),
+            postgresql_where=text("deleted_at IS NOT NULL"),
+        ),
     )

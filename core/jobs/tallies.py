@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from core.jobs.database import Database
-from core.jobs.records import TallyRecord
+from core.jobs.records import Base, TallyRecord
 
 Name = Literal[
     "jobs_accepted",
@@ -32,6 +32,7 @@ SUM: Final = "sum"
 FOLDED_FROM: Final = 500  # rows; fewer are as quickly read as folded
 FOLDED_AT_ONCE: Final = 5000
 INFINITE: Final = "+Inf"
+_INSERT: Final = insert(Base.metadata.tables[TallyRecord.__tablename__])
 
 
 class Key(NamedTuple):
@@ -51,7 +52,7 @@ def add(session: Session, counts: Counts) -> None:
         for key, value in counts.items()
     ]
     if rows:
-        session.execute(insert(TallyRecord), rows)
+        session.execute(_INSERT, rows)
 
 
 def count(session: Session, name: Name, label: str = "") -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from core.jobs import events
 from core.jobs.database import Database
@@ -12,7 +13,10 @@ from core.jobs.rows import find
 from core.jobs.states import State
 from core.jobs.views import EventPage
 
-_IDS_A_QUERY = 500
+_IDS_A_QUERY: Final = 500
+_VERSIONS: Final = select(JobRecord.tenant, JobRecord.id, JobRecord.version).where(
+    JobRecord.id.in_(bindparam("ids", expanding=True)), JobRecord.deleted_at.is_(None)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +34,20 @@ class WatchSide:
 
     def versions(self, job_ids: Collection[str]) -> dict[str, int]:
         """The present version of each job, of whatever tenant; deleted ones are left out."""
-        ids, found = sorted(job_ids), dict[str, int]()
+        return {job_id: version for _, job_id, version in self._versions(job_ids)}
+
+    def versions_for(self, asked: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """The same by (tenant, job id): who asks for another tenant's job is told of none."""
+        pairs = set(asked)
+        rows = self._versions({job_id for _, job_id in pairs})
+        return {(row[0], row[1]): row[2] for row in rows if (row[0], row[1]) in pairs}
+
+    def _versions(self, job_ids: Collection[str]) -> list[tuple[str, str, int]]:
+        ids, found = sorted(job_ids), list[tuple[str, str, int]]()
         with self._database.read() as session:
             for start in range(0, len(ids), _IDS_A_QUERY):
-                statement = select(JobRecord.id, JobRecord.version).where(
-                    JobRecord.id.in_(ids[start : start + _IDS_A_QUERY]),
-                    JobRecord.deleted_at.is_(None),
-                )
-                found |= {row.id: row.version for row in session.execute(statement)}
+                rows = session.execute(_VERSIONS, {"ids": ids[start : start + _IDS_A_QUERY]})
+                found += [(row[0], row[1], row[2]) for row in rows]
         return found
 
     def news(self, tenant: str, job_id: str, *, after: int, limit: int) -> News:
