@@ -17,6 +17,7 @@ from tests.chaos.world import World
 
 FATES: Final = ("none",) * 20 + ("killed-once", "killed-once", "noisy", "no-memory", "defect")
 _PAUSE: Final = 0.2
+_LOST: Final = 0.2
 _REAL_SPEC: Final = {
     "model": {"source": "example:kjv-dlm"},
     "method": "sink-wanda",
@@ -40,6 +41,8 @@ class Users:
     """Answers that no user should get."""
     repeated: int = 0
     """Posts sent again because no answer had come."""
+    lost: int = 0
+    """Answers that were thrown away, as a line does that breaks, and asked for again."""
     cancelled: set[str] = field(default_factory=set)
     """Jobs whose cancellation was accepted."""
     followed: dict[str, list[int]] = field(default_factory=dict)
@@ -115,7 +118,8 @@ def _post_all(
 ) -> None:
     chance = random.Random(tasks[0][0] if tasks else 0)
     for number, spec in tasks:
-        job_id = _post(world, users, f"chaos-{world.plan.seed}-{number}", spec, over)
+        lost = chance.random() < _LOST
+        job_id = _post(world, users, f"chaos-{world.plan.seed}-{number}", spec, over, lost=lost)
         if job_id and spec["metadata"].get("kind") != REAL and chance.random() < 0.08:
             time.sleep(chance.uniform(0, 1))
             _cancel(world, users, job_id, over)
@@ -123,9 +127,18 @@ def _post_all(
 
 
 def _post(
-    world: World, users: Users, key: str, spec: dict[str, Any], over: threading.Event
+    world: World,
+    users: Users,
+    key: str,
+    spec: dict[str, Any],
+    over: threading.Event,
+    *,
+    lost: bool,
 ) -> str | None:
-    """The job that `key` made, asked until there is an answer; now and then asked twice."""
+    """The job that `key` made, asked until there is an answer; once more if the first one is `lost`.
+
+    An API that is killed hardly ever dies between a job's commit and its answer.
+    """
     while not over.is_set():
         response = _send(world, "POST", "/v1/jobs", json=spec, headers={"Idempotency-Key": key})
         if response is None or response.status_code in (409, 503):
@@ -135,7 +148,10 @@ def _post(
             job_id = str(response.json()["id"])
             if users.accepted.setdefault(key, job_id) != job_id:
                 users.differing.append(key)
-            return job_id
+            if not lost:
+                return job_id
+            lost = False
+            users.lost += 1
         else:
             users.refused.append(f"{response.status_code} {response.text[:300]}")
             return None

@@ -40,6 +40,7 @@ def _row(each: Figures) -> dict[str, str]:
         "outcomes": _counted(verdict.outcomes),
         "attempts needed": _counted(verdict.attempts),
         "posts repeated for want of an answer": str(users.repeated),
+        "posts repeated after an answer got lost": str(users.lost),
         "cancellations accepted": str(len(users.cancelled)),
         "events": f"{verdict.events}, {sum(map(len, users.followed.values()))} of them followed",
         "recovery from a lost worker": (
