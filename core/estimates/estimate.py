@@ -1,10 +1,11 @@
 """From a spec and what is known of its model to an estimate. Pure, and free of torch."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from core.calibration.continuation import Written
+from core.control import for_control
 from core.errors import ModelNotFound, OutOfMemory
 from core.estimates.facts import ModelFacts
 from core.estimates.sequences import Sequences, sequences_of
@@ -18,7 +19,7 @@ from core.pruning.plan import PROCESS_BYTES, Plan, Workload, least_plan, make_pl
 from core.pruning.workload import block_sizes, check_fit, probe_sequences, widest_inputs
 from core.recipes import METHODS
 from core.sinks.kept import PATHS, kept_samples
-from core.spec import JobSpec, Sinks
+from core.spec import Evaluation, JobSpec, RecipeSpec, Sinks
 
 REPORT_BYTES: Final = 1_700_000
 """Of page, plots, tables and model card, as measured on the examples."""
@@ -48,8 +49,9 @@ def estimate_of(
     tokens: Header | None,
     machine: Machine,
     flops_per_second: float | None = None,
+    control: ModelFacts | None = None,
 ) -> Estimate:
-    """What `spec` would take.
+    """What `spec` would take; `control` is what is known of the model that it names to stand beside.
 
     Raises:
         InvalidSpec: the spec does not fit the model: a width that N:M does not divide, a list of
@@ -61,6 +63,11 @@ def estimate_of(
     sequences = sequences_of(spec, facts.family, facts.dimensions, tokens)
     work = workload(spec, facts, sequences)
     plan, least, fits = _plans(spec, work, machine)
+    if control is not None:
+        beside, least_beside, beside_fits = _plans(*_watched(spec, control, tokens), machine)
+        plan = _one_after_the_other(beside, plan)
+        least = _one_after_the_other(least_beside, least)
+        fits = fits and beside_fits
     return Estimate(
         plan=PlanView(
             device=machine.device,
@@ -84,6 +91,43 @@ def estimate_of(
         output_bytes=facts.copied_bytes + sink_bytes(facts, sequences, spec.sinks) + REPORT_BYTES,
         seconds=None if flops_per_second is None else plan.flops / flops_per_second,
         warnings=[*sequences.warnings, *_warnings(spec, machine, fits=fits)],
+    )
+
+
+def _watched(spec: JobSpec, facts: ModelFacts, tokens: Header | None) -> tuple[JobSpec, Workload]:
+    """The control as a job of its own: watched as the model is, and neither pruned nor judged."""
+    unjudged = Evaluation(
+        nelbo=False,
+        agreement=False,
+        speed=False,
+        reconstruction=False,
+        sinks_after=False,
+        texts=0,
+        samples=spec.evaluation.samples,
+    )
+    alone = spec.model_copy(
+        update={
+            "method": "magnitude",
+            "recipe": RecipeSpec(),
+            "calibration": for_control(spec.calibration, facts.family),
+            "sinks": spec.sinks.model_copy(update={"per_head": False, "dump": False}),
+            "evaluation": unjudged,
+        }
+    )
+    if tokens is None and not spec.calibration.source.endswith(".safetensors"):
+        _check_tokenizer(facts)
+    return alone, workload(
+        alone, facts, sequences_of(alone, facts.family, facts.dimensions, tokens)
+    )
+
+
+def _one_after_the_other(first: Plan, then: Plan) -> Plan:
+    """Two models of which one is gone when the other comes: the larger peak, and all that both compute."""
+    return replace(
+        then,
+        peak_bytes=max(first.peak_bytes, then.peak_bytes),
+        forwards=first.forwards + then.forwards,
+        flops=first.flops + then.flops,
     )
 
 

@@ -17,7 +17,7 @@ from core.estimates.opening import opened_model, token_header
 from core.estimates.views import Estimate
 from core.models.headers import Header
 from core.sources import Allowed, BuiltinText, text_source
-from core.spec import JobSpec
+from core.spec import JobSpec, ModelRef
 
 SECONDS: Final = 10.0
 """How long a model may take to be looked at."""
@@ -59,10 +59,17 @@ class Estimator:
         with self._turn(caller):
             deadline = Deadline(spec.model.source, self._seconds, self._clock)
             with _readable(spec.model.source):
-                with opened_model(spec.model, self._allowed, deadline) as files:
-                    facts = self._facts(files, deadline, caller)
+                facts = self._seen_or_read(spec.model, deadline, caller)
                 tokens = self._tokens(spec, deadline)
-        return estimate_of(spec, facts, tokens, self._machine, flops_per_second)
+            control = None
+            if spec.control is not None:
+                with _readable(spec.control.source):
+                    control = self._seen_or_read(spec.control, deadline, caller)
+        return estimate_of(spec, facts, tokens, self._machine, flops_per_second, control)
+
+    def _seen_or_read(self, model: ModelRef, deadline: Deadline, caller: str) -> ModelFacts:
+        with opened_model(model, self._allowed, deadline) as files:
+            return self._facts(files, deadline, caller)
 
     def _tokens(self, spec: JobSpec, deadline: Deadline) -> Header | None:
         source = text_source(spec.calibration.source, self._allowed)

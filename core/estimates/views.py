@@ -37,7 +37,9 @@ class PlanView(_Part):
     fits: bool | None = Field(
         description="whether the least plan keeps to the budget; null without one"
     )
-    forwards: int = Field(description="sequences through the whole model")
+    forwards: int = Field(
+        description="sequences through the whole model, and through the control where there is one"
+    )
     flops: float = Field(description="floating-point operations of all forwards and the solver")
     solver_flops: float = Field(description="of these, what SparseGPT takes beside the forwards")
 

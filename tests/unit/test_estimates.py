@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from core import machine, run, stages
 from core.calibration.builtin import read_builtin
+from core.control import for_control
 from core.crew import nobody
 from core.errors import (
     BadTokenFile,
@@ -360,3 +361,24 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(LocalFiles, "read", denied)
     with pytest.raises(SourceUnavailable, match="Permission denied"):
         estimated(spec_of())
+
+
+def test_a_control_is_watched_before_and_takes_its_share(tmp_path: Path) -> None:
+    alone = estimated(spec_of()).plan
+    both = estimated(spec_of(control={"source": "example:kjv-ar"})).plan
+    spec = spec_of("example:kjv-ar")
+    loaded = stages.fetch(
+        spec.model, spec.calibration, stages.RunOptions(), CPU, tmp_path,
+        evaluation_samples=0, to_prune=False, watch=nobody, adapt=for_control,
+    )  # fmt: skip
+    plan = stages.plan_run(loaded, METHODS["magnitude"], ROOMY)
+    assert plan.forwards > 0
+    assert both.forwards - alone.forwards == plan.forwards
+    assert both.flops - alone.flops == pytest.approx(plan.flops)
+    assert both.peak_bytes >= alone.peak_bytes
+    assert both.group == alone.group
+
+
+def test_a_control_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(ModelNotFound, match="nobody"):
+        estimated(spec_of(control={"source": "example:nobody"}))
