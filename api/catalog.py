@@ -1,8 +1,11 @@
-"""What there is to ask for: methods, model families, example models."""
+"""What there is to ask for: methods, model families, example models; and what a report consists of."""
 
+import json
+from functools import cache
 from typing import Final, Literal
 
 from fastapi import APIRouter
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from api import openapi
@@ -10,6 +13,7 @@ from api.auth import READS
 from core.examples import EXAMPLES
 from core.models.families import FAMILIES
 from core.recipes import METHODS, Method
+from core.report.json_schema import json_schema
 
 router = APIRouter(
     prefix="/v1",
@@ -169,3 +173,30 @@ async def list_families() -> FamilyList:
             for f in FAMILIES
         ]
     )
+
+
+@router.get(
+    "/schemas/report",
+    summary="Read the JSON Schema of reports",
+    response_description="A JSON Schema, draft 2020-12.",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                "application/schema+json": {
+                    "schema": {"type": "object"},
+                    "example": {"title": "Secateur report", "type": "object"},
+                }
+            }
+        }
+    },
+)
+async def report_schema() -> Response:
+    """What `report/report.json` of every result keeps to: new parts may be added to it, and none is
+    removed or changes its meaning while `schema_version` stays."""
+    return Response(_report_schema(), media_type="application/schema+json")
+
+
+@cache
+def _report_schema() -> bytes:
+    return json.dumps(json_schema(), ensure_ascii=False).encode()

@@ -1,6 +1,8 @@
 """Reading, listing and cancelling jobs, and who may not ask at all."""
 
+import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -242,3 +244,10 @@ def test_the_catalog(server: Served) -> None:
     assert {e["source"] for e in examples} == {"example:kjv-dlm", "example:kjv-ar"}
     assert "llada" in [f["name"] for f in server.http.get("/v1/families").json()["data"]]
     assert server.http.get("/healthz").json() == {"status": "ok"}
+
+
+def test_the_schema_of_reports_is_published(server: Served) -> None:
+    answer = server.http.get("/v1/schemas/report")
+    assert answer.headers["content-type"] == "application/schema+json"
+    written = Path(__file__).parents[2] / "docs" / "report.schema.json"
+    assert answer.json() == json.loads(written.read_bytes())

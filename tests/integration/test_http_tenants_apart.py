@@ -37,7 +37,12 @@ OWN = {
     *("GET /v1/webhooks/secret", "POST /v1/webhooks/secret"),
 }
 # The same for everybody.
-SHARED = {"GET /v1/methods", "GET /v1/families", "GET /v1/examples"}
+SHARED = {
+    "GET /v1/methods",
+    "GET /v1/families",
+    "GET /v1/examples",
+    "GET /v1/schemas/report",
+}
 # Names what has an owner in its query instead of its path.
 NAMING = {"GET /v1/compare"}
 # Refused to whoever is not the operator, whatever they ask about.
