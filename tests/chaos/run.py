@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import cleanup
+from core.jobs.reaping import Ended
 from tests.chaos.clients import Users, at_work
 from tests.chaos.harms import Harm, in_turns, possible, strike
 from tests.chaos.history import Verdict, judge
 from tests.chaos.watcher import LOOK_SECONDS, Seen, watching
 from tests.chaos.world import Plan, World, world
-from tests.faults.farm import wait_for
 
 Tell = Callable[[str], None]
 """Is told how far a run is, in a line."""
 
 _BREATH_SECONDS = 60.0  # at most between two harms
 _FOLLOWERS_SECONDS = 60.0  # at most, to read the last events after the last end
+_SWEEP_SECONDS = 60.0  # at most, for the workers to remove what losing runs left
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,10 @@ def run(folder: Path, plan: Plan, tell: Tell = lambda _: None) -> Figures:
                     f" {len(harms)} harms, the last {harms[-1].name}"
                 )
             _read_on(users)
-        _sweep(made)
+        left = _left_unswept(made)
         verdict = judge(made, users, seen, harms)
+        if left:
+            verdict.wrong.append(f"the workers swept nothing after {len(left)} ended jobs")
     counted = Counter(harm.name for harm in harms)
     return Figures(plan, time.monotonic() - began, counted, users, verdict)
 
@@ -75,11 +77,9 @@ def _read_on(users: Users) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _sweep(made: World) -> None:
-    """The workers' reapers do it; asked for here, so that no verdict depends on when they look."""
-
-    def swept() -> bool:
-        cleanup.sweep(made.jobs, made.store)
-        return not made.jobs.unswept()
-
-    wait_for(swept, "the sweep", made.tail)
+def _left_unswept(made: World) -> list[Ended]:
+    """What the workers' reapers have left after many of their looks."""
+    deadline = time.monotonic() + _SWEEP_SECONDS
+    while (left := made.jobs.unswept()) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    return left
