@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.jobs.objects import dense_of
-from core.jobs.store import JobStore
 from core.jobs.sweep_views import Sweep
 from tests.buckets import CREDENTIALS, new_bucket
 from tests.checkpoints import tiny_llada
@@ -37,7 +37,7 @@ def farm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Farm]:
 def swept(
     farm: Farm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Ran, Sweep]:
-    """`secateur sweep --wait` over two methods and two sparsities; what it printed, and the sweep."""
+    """`secateur sweep --wait` over two methods; what it printed, and the sweep."""
     models = farm.folder / "models"
     models.mkdir()
     (models / "verses.txt").write_bytes(VERSES.read_bytes())
@@ -57,7 +57,7 @@ def swept(
         page = farm.folder / "out" / "comparison.html"
         ran = runner(capsys)(
             "sweep", "--spec", str(spec), "--grid", "method=wanda,magnitude",
-            "--grid", "sparsity=0.25,0.5", "--wait", "--out", str(page.parent), "--json",
+            "--wait", "--out", str(page.parent), "--json",
         )  # fmt: skip
         assert ran.status == 0, (ran.err, farm.tail())
         assert page.read_text().startswith("<!doctype html>")
@@ -81,26 +81,19 @@ def test_jobs_share_the_dense_model_and_are_compared(
         monkeypatch.setenv(name, value)
     farm.start_worker()
     ran, sweep = swept(farm, capsys, monkeypatch)
-    assert (sweep.state, sweep.counts.succeeded) == ("succeeded", 4)
+    assert (sweep.state, sweep.counts.succeeded) == ("succeeded", 2)
     rows = ran.json()["rows"]
-    assert [(row["method"], row["sparsity"]) for row in rows] == [
-        ("wanda", 0.25), ("wanda", 0.5), ("magnitude", 0.25), ("magnitude", 0.5),
-    ]  # fmt: skip
-    found = reports(farm, sweep)
+    assert [row["method"] for row in rows] == ["wanda", "magnitude"]
+    first, second = reports(farm, sweep)
     assert sweep.cells is not None
-    assert found[0]["dense_reused"] is None
-    assert {each["dense_reused"] for each in found[1:]} == {sweep.cells[0].job}
-    assert len({each["quality"]["dense"]["nelbo"]["mean"] for each in found}) == 1
-    removed_with_its_jobs(farm, farm.jobs, sweep)
+    assert (first["dense_reused"], second["dense_reused"]) == (None, sweep.cells[0].job)
+    assert first["quality"]["nelbo"]["dense"] == second["quality"]["nelbo"]["dense"]
+    goes_as_a_whole(farm, sweep)
 
 
-def removed_with_its_jobs(farm: Farm, jobs: JobStore, sweep: Sweep) -> None:
-    """What they shared goes when the last of them has gone."""
-    folder = f"{dense_of(sweep.id)}/"
-    assert list(farm.store.list(folder))
-    for cell in sweep.cells or ():
-        assert cell.job is not None
-        jobs.bury("default", cell.job, farm.get(cell.job).created_at)
-    wait_for(
-        lambda: not list(farm.store.list(folder)), "the dense model's figures to go", farm.tail
-    )
+def goes_as_a_whole(farm: Farm, sweep: Sweep) -> None:
+    """Deleted, it takes along its jobs' results and what they shared."""
+    folders = [f"{dense_of(sweep.id)}/", *(f"jobs/{cell.job}/" for cell in sweep.cells or ())]
+    assert all(list(farm.store.list(folder)) for folder in folders)
+    farm.jobs.bury_sweep("default", sweep.id, datetime.now(UTC))
+    wait_for(lambda: not any(list(farm.store.list(each)) for each in folders), "the end", farm.tail)
