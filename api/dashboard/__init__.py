@@ -1,4 +1,4 @@
-"""Pages for people: the list of jobs, one job, several side by side, the API's description, and the way in.
+"""Pages for people: the list of jobs, one job, sweeps, several side by side, the API's description, and the way in.
 
 The pages are fixed files; what a user wrote reaches them only as JSON, set as text by the scripts.
 """
@@ -39,6 +39,16 @@ async def job_list() -> FileResponse:
 @router.get("/jobs/{job_id}", dependencies=_SIGNED_IN)
 async def job(job_id: str) -> FileResponse:  # noqa: ARG001 - the page's script reads it off the URL
     return _page("job.html")
+
+
+@router.get("/sweeps", dependencies=_SIGNED_IN)
+async def sweep_list() -> FileResponse:
+    return _page("sweeps.html")
+
+
+@router.get("/sweeps/{sweep_id}", dependencies=_SIGNED_IN)
+async def sweep(sweep_id: str) -> FileResponse:  # noqa: ARG001 - as above
+    return _page("sweep.html", frames=True)
 
 
 @router.get("/compare", dependencies=_SIGNED_IN)

@@ -12,7 +12,17 @@ FOLDER = Path(api.dashboard.__file__).parent
 ASSETS = sorted(p for p in FOLDER.rglob("*") if p.suffix in (".html", ".js", ".css", ".svg"))
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs/job_0123456789abcdef01234567", "/compare", "/docs"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/jobs/job_0123456789abcdef01234567",
+        "/sweeps",
+        "/sweeps/swp_0123456789abcdef01234567",
+        "/compare",
+        "/docs",
+    ],
+)
 def test_a_page_loads_only_from_its_own_server(server: Served, path: str) -> None:
     answer = server.http.get(path)
     assert answer.status_code == 200

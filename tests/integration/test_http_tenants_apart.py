@@ -52,7 +52,14 @@ OPERATORS = {
     "DELETE /v1/tenants/{tenant}/quota",
 }
 # Pages are fixed files; what they show comes from the routes above.
-PAGES = {"GET /", "GET /jobs/{job_id}", "GET /docs", "GET /new", "GET /compare", "GET /operations"}
+PAGES = {
+    "GET /",
+    "GET /jobs/{job_id}",
+    "GET /sweeps",
+    "GET /sweeps/{sweep_id}",
+    "GET /compare",
+    "GET /docs",
+}
 
 
 def rule_of(method: str, path: str) -> str:

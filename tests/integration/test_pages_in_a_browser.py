@@ -254,6 +254,42 @@ class TestComparing:
         assert page.eval("document.querySelector('#found').hidden")
 
 
+class TestSweeps:
+    def test_a_sweep_is_followed_compared_and_cancelled(
+        self, browser: Chrome, server: Served
+    ) -> None:
+        sweep_id = server.sweep(name="a <b> sweep", grid={"calibration.seed": [1, 2, 3]})
+        first, second, third = (
+            cell["job"] for cell in server.http.get(f"/v1/sweeps/{sweep_id}").json()["cells"]
+        )
+        page = browser.page()
+        page.open(f"{server.url}/sweeps")
+        link = f"document.querySelector('.card a[href=\"/sweeps/{sweep_id}\"]')"
+        assert page.until(f"{link}?.textContent") == "a <b> sweep"
+        page.eval(f"{link}.click()")
+        page.until("document.querySelectorAll('#cells tr').length === 3")
+        assert page.text("#sweep .soft:last-child") == "3 jobs: 3 queued"
+        assert page.eval("document.querySelector('#found').hidden")
+        assert page.text("#cells a") == "calibration.seed 1"
+        for job_id in (first, second):
+            server.finish(job_id, REPORTS)
+        page.until("!document.querySelector('#found').hidden")
+        page.until("document.querySelector('#sweep progress').value === 2")
+        page.eval("document.querySelector('#sweep button').click()")
+        page.until("document.querySelector('#sweep .state').textContent === 'mixed'")
+        assert server.jobs.get("default", third).state is State.CANCELLED
+        assert page.eval("document.querySelectorAll('#sweep button').length") == 0
+        page.eval("new Promise((done) => setTimeout(done, 300))")  # until the frame is drawn
+        assert page.complaints() == []
+        page.open(page.eval("document.querySelector('#alone').href"))
+        assert page.until("document.querySelectorAll('table.compared tbody tr').length") == 3
+
+    def test_one_that_is_not_there_is_told_of(self, browser: Chrome, server: Served) -> None:
+        page = browser.page()
+        page.open(f"{server.url}/sweeps/swp_0123456789abcdefghjkmnpq")
+        assert "no sweep" in page.text("#notice:not([hidden])")
+
+
 def test_who_may_only_look_gets_no_buttons(browser: Chrome, keyed: Served) -> None:
     job_id = keyed.submit()
     path = f"/jobs/{job_id}"
@@ -286,8 +322,11 @@ def test_the_description_shows_every_example_and_opens_what_is_named(
 def test_nothing_is_cut_off_on_a_phone(browser: Chrome, server: Served, dark: bool) -> None:
     job_id = failed(server)
     refused(server, job_id)
+    sweep_id = server.sweep(name="narrow", grid={"calibration.seed": [1, 2]})
     page = browser.page(390, dark=dark)
     for path, drawn in (
+        ("/sweeps", ".card"),
+        (f"/sweeps/{sweep_id}", "#cells td"),
         ("/", ".card"),
         (f"/jobs/{job_id}", "#deliveries button"),
         ("/compare", "#jobs input, #empty:not([hidden])"),

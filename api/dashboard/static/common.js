@@ -206,6 +206,21 @@ export function cancelButton(job, done) {
     { name: `${under ? "Cancelling" : "Cancel"} ${title}`, "aria-disabled": under ? "true" : "false" });
 }
 
+/** How many of a sweep's jobs have ended; of those that are left, nobody knows how far they are. */
+export function sweepProgress(sweep) {
+  const { succeeded, failed, cancelled, deleted } = sweep.counts;
+  const over = succeeded + failed + cancelled + deleted;
+  const label = `${over} of ${sweep.children} jobs have ended`;
+  return el("progress", { class: failed ? "failed" : sweep.state, max: Math.max(sweep.children, 1), value: over, "aria-label": label, title: label });
+}
+
+/** "24 jobs: 3 succeeded, 1 running, 20 queued" */
+export function sweepTally(sweep) {
+  const said = ["succeeded", "failed", "cancelled", "deleted", "running", "cancelling", "queued"]
+    .filter((state) => sweep.counts[state]).map((state) => `${sweep.counts[state]} ${state}`);
+  return `${sweep.children} ${sweep.children === 1 ? "job" : "jobs"}: ${said.join(", ")}`;
+}
+
 export const resourceOf = (job) => `/v1/jobs/${encodeURIComponent(job.id)}`;
 
 const session = showSession().catch(() => {}); // a server that does not answer is told of by what the page asks
