@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,13 @@ LEAST: Final = 1e-6
 RANDOM: Final = 1 / 12
 """Variance of a point that is thrown anew at random onto the unit interval."""
 _LINE: Final = 0.062  # of the axes' height: what a label needs
+_BACK: Final = {
+    "arrowstyle": "-",
+    "linewidth": 0.6,
+    "shrinkA": 0,
+    "shrinkB": 5,
+    "relpos": (0, 0.5),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Spot:
     drift_error: float
     own: bool = False
     """Whether this report measured it."""
+    stands_for: str = ""
+    """The reference that measures the same, and so need not be shown beside it."""
 
 
 @cache
@@ -68,8 +77,8 @@ def variance_plot(own: list[Spot]) -> Plot | None:
     """The scatter; None where this report measured nothing to place in it."""
     if not own:
         return None
-    labels = {spot.label for spot in own}
-    spots = [*own, *(spot for spot in references() if spot.label not in labels)]
+    shown = {spot.stands_for for spot in own}
+    spots = [*own, *(spot for spot in references() if spot.label not in shown)]
 
     def draw(width: float) -> Figure:
         figure = new_figure(width, 4.2)
@@ -130,19 +139,22 @@ def _limits(axes: Axes, spots: list[Spot]) -> None:
 
 
 def _name(axes: Axes, spots: list[Spot]) -> None:
-    """Each spot's name to its right, moved up where it would cover another's, with a line back."""
+    """Each spot's name to its right, moved up where it would cover another's, with a line back.
+
+    From the right on: then a line back never meets a name, all of which begin further to the right.
+    """
     to_axes = axes.transData + axes.transAxes.inverted()
     placed: list[tuple[float, float]] = []
-    for each in sorted(spots, key=lambda s: (s.drift, s.concentration)):
+    for each in sorted(spots, key=lambda s: -s.concentration):
         y_data = each.drift if each.drift > LEAST else 0.0
         x, y = to_axes.transform((each.concentration, y_data))
         at = _free(float(x), float(y), placed)
-        placed.append((float(x), at))
+        placed += [(float(x), at), (float(x), float(y))]
         axes.annotate(
             each.label, (float(x), float(y)), (float(x) + 0.022, at),
             xycoords="axes fraction", textcoords="axes fraction", va="center", fontsize=8.5,
             fontweight="bold" if each.own else "normal",
-            arrowprops={"arrowstyle": "-", "linewidth": 0.6, "shrinkB": 5} if at != y else None,
+            arrowprops=_BACK if at != y else None,
         )  # fmt: skip
 
 
@@ -164,4 +176,4 @@ def spots_of(report: Any) -> Iterator[Spot]:
         if model is not None and sinks is not None and len(sinks.timesteps) > 1:
             made = spot(f"{name_of(model.source)} ({role})", model, sinks)
             if made is not None:
-                yield made
+                yield replace(made, stands_for=f"{name_of(model.source)}, {sinks.trajectory}")
