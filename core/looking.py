@@ -167,7 +167,12 @@ def watch_control(
     if spec.control is None:
         return None
     plain = spec.sinks.model_copy(update={"per_head": False, "dump": False})
-    asked = AnalysisSpec(model=spec.control, calibration=spec.calibration, sinks=plain)
+    asked = AnalysisSpec(
+        model=spec.control,
+        calibration=spec.calibration,
+        sinks=plain,
+        knockout=spec.knockout if isinstance(spec, AnalysisSpec) else spec.evaluation.knockout,
+    )
     below = scratch / "control"
     below.mkdir()
     phases.scale = CONTROL

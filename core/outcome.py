@@ -18,6 +18,7 @@ from core.pruning.observe import Observation
 from core.pruning.plan import Plan, forward_flops
 from core.recipes import Recipe
 from core.report import build, card, depth_facts, facts, sinks_file
+from core.report.quality_parts import Knockout
 from core.report.schema import (
     AnalysisReport,
     AnyReport,
@@ -133,7 +134,15 @@ def make_report(outcome: Outcome) -> tuple[Report, SinkArrays]:
 def control_of(analysed: Analysed) -> Controlled:
     """What a report says of a model that stands beside another."""
     shared, arrays = _shared_parts(analysed)
-    return Controlled(Control(**{name: shared[name] for name in Control.model_fields}), arrays)
+    facts = {name: shared[name] for name in ("model", "calibration", "sinks")}
+    return Controlled(Control(**facts, knockout=_hidden_sinks(analysed)), arrays)
+
+
+def _hidden_sinks(analysed: Analysed) -> Knockout | None:
+    found = analysed.knockout
+    if found is None:
+        return None
+    return knockout_part(analysed.loaded, analysed.spec, Evaluation().seed, found)
 
 
 def analysis_report(
@@ -141,16 +150,13 @@ def analysis_report(
 ) -> tuple[AnalysisReport, SinkArrays]:
     """The document of a run that only watched, and the arrays that its plots are drawn from."""
     shared, arrays = _shared_parts(analysed)
-    seeds, knockout = {"calibration": analysed.spec.calibration.seed}, None
+    seeds = {"calibration": analysed.spec.calibration.seed}
     if analysed.knockout is not None:
         seeds["evaluation"] = Evaluation().seed
-        knockout = knockout_part(
-            analysed.loaded, analysed.spec, seeds["evaluation"], analysed.knockout
-        )
     report = AnalysisReport(
         **shared,
         control=None if control is None else control.facts,
-        knockout=knockout,
+        knockout=_hidden_sinks(analysed),
         seeds=seeds,
         warnings=list(analysed.loaded.prepared.warnings),
     )

@@ -102,8 +102,8 @@ def _watched(spec: JobSpec, facts: ModelFacts, tokens: Header | None) -> tuple[J
         speed=False,
         reconstruction=False,
         sinks_after=False,
+        knockout=spec.evaluation.knockout,
         texts=0,
-        samples=spec.evaluation.samples,
     )
     alone = spec.model_copy(
         update={

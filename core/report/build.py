@@ -16,7 +16,7 @@ from markupsafe import Markup
 from core.report import meanings, words
 from core.report.figures import Picture, Plot, picture
 from core.report.grid import sparsity_grid, unreached_rows
-from core.report.knockout_plots import knockout_of
+from core.report.knockout_plots import knocked_out, knockout_of
 from core.report.noise_words import watched_rows
 from core.report.plots import all_plots
 from core.report.reading import Readable
@@ -110,7 +110,7 @@ SINKS: Final = Section(
 )
 KNOCKOUT: Final = Section(
     "knockout.html",
-    lambda report: {"knockout": knockout_of(report)},
+    lambda report: {"knocked_out": list(knocked_out(report))},
     "What the sinks are worth to the model",
     "its loss with sinks hidden",
 )

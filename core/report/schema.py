@@ -241,6 +241,9 @@ class Control(_Part):
     model: ModelFacts
     calibration: CalibrationFacts
     sinks: SinkFacts
+    knockout: Knockout | None = Field(
+        default=None, description="where the job asks for the model's own"
+    )
 
 
 class Resumed(_Part):

@@ -13,7 +13,9 @@ from core.report.schema import Report
 from core.run import analyse, execute
 from core.spec import parse_spec
 from core.stages import RunOptions
+from tests.family_checkpoints import tiny
 
+VERSES = Path(__file__).parents[1] / "verses.txt"
 OPTIONS = RunOptions(device="cpu", threads=1)
 ASKED: dict[str, Any] = {
     "model": {"source": "example:kjv-dlm"},
@@ -61,6 +63,26 @@ def test_a_job_has_the_same_model_with_or_without(tmp_path: Path) -> None:
         assert (Report.model_validate_json(report).control is None) == (control is None)
         models.append((tmp_path / name / "model" / "model.safetensors").read_bytes())
     assert models[0] == models[1]
+
+
+@pytest.mark.plots
+def test_what_sinks_are_worth_is_asked_of_both(tmp_path: Path) -> None:
+    asked = {
+        "model": {"source": tiny(tmp_path / "writes-by-uncovering", "llada").as_uri()},
+        "control": {"source": tiny(tmp_path / "writes-onwards", "llama").as_uri()},
+        "calibration": {"source": VERSES.as_uri(), "samples": 2, "sequence_length": 24,
+                        "sample_interval": 25},
+    }  # fmt: skip
+    found = analyse(parse_analysis(asked | {"knockout": True}), tmp_path / "out", OPTIONS, ignore)
+    assert found.knockout is not None
+    assert found.control is not None
+    assert found.control.knockout is not None
+    names = [condition.name for condition in found.knockout.conditions]
+    assert [condition.name for condition in found.control.knockout.conditions] == names
+    assert found.control.knockout.conditions[0].loss != found.knockout.conditions[0].loss
+    page = (tmp_path / "out" / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count('<th scope="col">hidden</th>') == 2
+    assert "writes-onwards, the control, by place in the text" in page
 
 
 def test_a_token_file_has_one_vocabulary() -> None:

@@ -13,6 +13,7 @@ from core import machine, run, stages
 from core.calibration.builtin import read_builtin
 from core.control import for_control
 from core.crew import nobody
+from core.depth import hidden_sequences
 from core.errors import (
     BadTokenFile,
     BrokenCheckpoint,
@@ -36,7 +37,7 @@ from core.progress import ignore
 from core.pruning.plan import PROCESS_BYTES, Plan
 from core.recipes import METHODS
 from core.sources import Allowed
-from core.spec import JobSpec, parse_spec
+from core.spec import Evaluation, JobSpec, parse_spec
 from tests.family_checkpoints import KINDS, tiny
 
 CPU = torch.device("cpu")
@@ -363,15 +364,19 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         estimated(spec_of())
 
 
-def test_a_control_is_watched_before_and_takes_its_share(tmp_path: Path) -> None:
-    alone = estimated(spec_of()).plan
-    both = estimated(spec_of(control={"source": "example:kjv-ar"})).plan
+@pytest.mark.parametrize("knockout", [False, True])
+def test_a_control_is_watched_before_and_takes_its_share(tmp_path: Path, knockout: bool) -> None:
+    deep: dict[str, Any] = {"evaluation": {"knockout": knockout}}
+    alone = estimated(spec_of(**deep)).plan
+    both = estimated(spec_of(control={"source": "example:kjv-ar"}, **deep)).plan
     spec = spec_of("example:kjv-ar")
     loaded = stages.fetch(
         spec.model, spec.calibration, stages.RunOptions(), CPU, tmp_path,
-        evaluation_samples=0, to_prune=False, watch=nobody, adapt=for_control,
+        evaluation_samples=Evaluation().samples * knockout, to_prune=False, watch=nobody,
+        adapt=for_control,
     )  # fmt: skip
-    plan = stages.plan_run(loaded, METHODS["magnitude"], ROOMY)
+    hidden = hidden_sequences(loaded) if knockout else 0
+    plan = stages.plan_run(loaded, METHODS["magnitude"], ROOMY, depth_sequences=hidden)
     assert plan.forwards > 0
     assert both.forwards - alone.forwards == plan.forwards
     assert both.flops - alone.flops == pytest.approx(plan.flops)
