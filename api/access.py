@@ -61,10 +61,7 @@ class Access:
             return Caller(_EVERYBODY, None)
         if text is None:
             raise KeyMissing
-        now = self._clock()
-        key = self._remembered(text, now) or self._looked_up(text, now)
-        check_usable(key, now)
-        return Caller(key.tenant, key)
+        return self.known(text) or self._looked_up(text, self._clock())
 
     def known(self, text: str | None) -> Caller | None:
         """The same where it needs no look into the database; None where it does."""
@@ -82,7 +79,7 @@ class Access:
         key, seen_at = self._seen.get(digest(text), (None, now))
         return key if timedelta() <= now - seen_at < REMEMBERED else None
 
-    def _looked_up(self, text: str, now: datetime) -> ApiKey:
+    def _looked_up(self, text: str, now: datetime) -> Caller:
         key = self._keys.find(text)
         check_usable(key, now)
         if key.last_used_at is None or now - key.last_used_at >= USE_NOTED_EVERY:
@@ -90,7 +87,7 @@ class Access:
         if len(self._seen) >= _MOST_REMEMBERED:
             self._seen.clear()
         self._seen[digest(text)] = key, now
-        return key
+        return Caller(key.tenant, key)
 
     def _noted(self, key: ApiKey, now: datetime) -> ApiKey:
         try:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, cast
 
-from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from fastapi import Path as InPath
 
 from api.auth import actor_of, calling
 from api.doorbell import Doorbell
+from api.writers import Writers as Writing
 from core.destinations.allowed import Allowed as Pushable
 from core.errors import JobNotFound
 from core.estimates.estimator import Estimator
@@ -51,9 +51,7 @@ class Resources:
     webhooks: Webhooks
     estimator: Estimator
     rates: Rates
-    writers: CapacityLimiter
-    """Of threads that make jobs. Where the database lets in one at a time, the others wait here: they
-    would keep threads and connections from those who read, and be let in by chance."""
+    writers: Writing
 
 
 async def _resources(request: Request) -> Resources:
@@ -87,7 +85,7 @@ async def _destinations(held: Held) -> Pushable:
     return held.destinations
 
 
-async def _writers(held: Held) -> CapacityLimiter:
+async def _writers(held: Held) -> Writing:
     return held.writers
 
 
@@ -186,7 +184,7 @@ Sources = Annotated[Allowed, Depends(_sources)]
 Destinations = Annotated[Pushable, Depends(_destinations)]
 Hooks = Annotated[Webhooks, Depends(_webhooks)]
 Tenant = Annotated[str, Depends(_tenant)]
-Writers = Annotated[CapacityLimiter, Depends(_writers)]
+Writers = Annotated[Writing, Depends(_writers)]
 Keys = Annotated[KeyStore, Depends(_keys)]
 Quotas = Annotated[ByTenant, Depends(_quotas)]
 Administered = Annotated[Reach, Depends(_reach)]

@@ -3,7 +3,6 @@
 import re
 from typing import Annotated, Final
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
@@ -121,7 +120,7 @@ async def submit_job(
     spec = await run_in_threadpool(checked)
     if dry_run:
         return dry_answer(await run_in_threadpool(estimates, spec))
-    made = await to_thread.run_sync(accepted, limiter=writers)
+    made = await writers.run(accepted)
     fields.note(job=made.job.id)
     return _accepted_answer(made, bell)
 

@@ -4,10 +4,9 @@ from datetime import UTC, datetime
 from secrets import token_bytes
 from typing import Final
 
-from anyio import CapacityLimiter
-
 from api.dependencies import Resources
 from api.doorbell import Doorbell
+from api.writers import Writers
 from core.destinations.allowed import Allowed as Destinations
 from core.errors import BadRequest
 from core.estimates.estimate import Machine
@@ -56,7 +55,7 @@ def open_resources(settings: Settings) -> Resources:
         ),
         estimator=Estimator(allowed, machine),
         rates=Rates(job_store, store),
-        writers=CapacityLimiter(1 if database.one_writer else WRITERS),
+        writers=Writers(1 if database.one_writer else WRITERS),
     )
 
 

@@ -12,7 +12,7 @@ from core.jobs.views import Event, EventPage
 Level = Literal["info", "warning", "error"]
 EventType = Literal["state", "progress", "log"]
 
-# Into the table, not the class: nobody looks at the line again, and the unit of work costs thrice as much.
+# Into the table, not the class: nobody looks at the line again, and the unit of work costs more.
 _INSERT: Final = insert(Base.metadata.tables[EventRecord.__tablename__])
 
 

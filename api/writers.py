@@ -1,0 +1,40 @@
+"""Who makes jobs takes turns, and waits for them in the event loop."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import anyio
+from anyio import CapacityLimiter
+from starlette.concurrency import run_in_threadpool
+
+from core.errors import StoreUnavailable
+
+PATIENCE: Final = 30.0
+"""Seconds that anybody waits for a turn: as long as a SQLite writer waits for another."""
+
+T = TypeVar("T")
+
+
+class Writers:
+    """At most `at_once` pieces of work that write. Where the database lets in one at a time, others would
+    keep threads and connections from those who read, and be let in by chance."""
+
+    def __init__(self, at_once: int, patience: float = PATIENCE) -> None:
+        self._turns, self._patience = CapacityLimiter(at_once), patience
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work`, which may block, returns. Raises StoreUnavailable where no turn came: nothing is
+        done then."""
+        turn = object()
+        try:
+            with anyio.fail_after(self._patience):
+                await self._turns.acquire_on_behalf_of(turn)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"others have been writing into the job database for {self._patience:g} s.",
+                remedy="Send the request again, with the same Idempotency-Key.",
+            ) from None
+        try:
+            return await run_in_threadpool(work)
+        finally:
+            self._turns.release_on_behalf_of(turn)
