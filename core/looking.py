@@ -115,9 +115,10 @@ def look(
     phases: Phases,
     folder: Path | None,
     adapt: Adapt = _as_it_is,
+    evaluation: Evaluation = Evaluation(),  # noqa: B008 - it is frozen
 ) -> Analysed:
     """The first phases of a run, with a recipe that reads no inputs; what is too large to be held
-    goes into the report's `folder`."""
+    goes into the report's `folder`. Sinks are knocked out on the text that `evaluation` names."""
     recipe, device = METHODS["magnitude"], machine.device(options.device)
     machine.set_threads(options.threads)
     with phases.phase("fetching", 0.05, "reading model and text"):
@@ -127,7 +128,7 @@ def look(
             options,
             device,
             scratch,
-            evaluation_samples=Evaluation().samples if spec.knockout else 0,
+            evaluation_samples=evaluation.samples if spec.knockout else 0,
             to_prune=False,
             watch=phases.received,
             adapt=adapt,
@@ -147,13 +148,14 @@ def look(
     knockout = None
     if spec.knockout:
         with phases.phase("analysing", ANALYSING - share, HIDING):
-            knockout = hide_sinks(loaded, spec, Evaluation().seed, plan.group, phases)
+            knockout = hide_sinks(loaded, spec, evaluation.seed, plan.group, phases)
     return Analysed(
         spec=spec.model_copy(update={"calibration": calibration}),
         loaded=loaded,
         plan=plan,
         seen=seen,
         knockout=knockout,
+        evaluation_seed=evaluation.seed,
         seconds=phases.seconds,
         peak_bytes=machine.peak_bytes(device),
     )
@@ -167,15 +169,14 @@ def watch_control(
     if spec.control is None:
         return None
     plain = spec.sinks.model_copy(update={"per_head": False, "dump": False})
+    evaluation = Evaluation() if isinstance(spec, AnalysisSpec) else spec.evaluation
+    knockout = spec.knockout if isinstance(spec, AnalysisSpec) else evaluation.knockout
     asked = AnalysisSpec(
-        model=spec.control,
-        calibration=spec.calibration,
-        sinks=plain,
-        knockout=spec.knockout if isinstance(spec, AnalysisSpec) else spec.evaluation.knockout,
+        model=spec.control, calibration=spec.calibration, sinks=plain, knockout=knockout
     )
     below = scratch / "control"
     below.mkdir()
     phases.scale = CONTROL
-    found = control_of(look(asked, below, options, phases, None, for_control))
+    found = control_of(look(asked, below, options, phases, None, for_control, evaluation))
     phases.scale = 1 - CONTROL
     return found

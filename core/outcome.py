@@ -50,6 +50,8 @@ class Analysed:
     seconds: dict[str, float]
     peak_bytes: int
     knockout: dict[Condition, KnockedOut] | None = field(default=None, kw_only=True)
+    evaluation_seed: int = field(default=Evaluation().seed, kw_only=True)
+    """Of the noise under which sinks were knocked out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def _hidden_sinks(analysed: Analysed) -> Knockout | None:
     found = analysed.knockout
     if found is None:
         return None
-    return knockout_part(analysed.loaded, analysed.spec, Evaluation().seed, found)
+    return knockout_part(analysed.loaded, analysed.spec, analysed.evaluation_seed, found)
 
 
 def analysis_report(
@@ -152,7 +154,7 @@ def analysis_report(
     shared, arrays = _shared_parts(analysed)
     seeds = {"calibration": analysed.spec.calibration.seed}
     if analysed.knockout is not None:
-        seeds["evaluation"] = Evaluation().seed
+        seeds["evaluation"] = analysed.evaluation_seed
     report = AnalysisReport(
         **shared,
         control=None if control is None else control.facts,

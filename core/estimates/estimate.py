@@ -64,7 +64,7 @@ def estimate_of(
     work = workload(spec, facts, sequences)
     plan, least, fits = _plans(spec, work, machine)
     if control is not None:
-        beside, least_beside, beside_fits = _plans(*_watched(spec, control, tokens), machine)
+        beside, least_beside, beside_fits = _plans(*_watched(spec, control), machine)
         plan = _one_after_the_other(beside, plan)
         least = _one_after_the_other(least_beside, least)
         fits = fits and beside_fits
@@ -94,8 +94,8 @@ def estimate_of(
     )
 
 
-def _watched(spec: JobSpec, facts: ModelFacts, tokens: Header | None) -> tuple[JobSpec, Workload]:
-    """The control as a job of its own: watched as the model is, and neither pruned nor judged."""
+def _watched(spec: JobSpec, facts: ModelFacts) -> tuple[JobSpec, Workload]:
+    """The control as a job of its own: watched as the model is, on text, and neither pruned nor judged."""
     unjudged = Evaluation(
         nelbo=False,
         agreement=False,
@@ -104,6 +104,7 @@ def _watched(spec: JobSpec, facts: ModelFacts, tokens: Header | None) -> tuple[J
         sinks_after=False,
         knockout=spec.evaluation.knockout,
         texts=0,
+        samples=spec.evaluation.samples,
     )
     alone = spec.model_copy(
         update={
@@ -114,11 +115,12 @@ def _watched(spec: JobSpec, facts: ModelFacts, tokens: Header | None) -> tuple[J
             "evaluation": unjudged,
         }
     )
-    if tokens is None and not spec.calibration.source.endswith(".safetensors"):
-        _check_tokenizer(facts)
-    return alone, workload(
-        alone, facts, sequences_of(alone, facts.family, facts.dimensions, tokens)
-    )
+    if not facts.has_tokenizer:
+        raise ModelNotFound(
+            "the control has no tokenizer.json.", remedy="Name another, or leave it out."
+        )
+    sequences = sequences_of(alone, facts.family, facts.dimensions, None)
+    return alone, workload(alone, facts, sequences)
 
 
 def _one_after_the_other(first: Plan, then: Plan) -> Plan:

@@ -63,8 +63,9 @@ class Estimator:
                 tokens = self._tokens(spec, deadline)
             control = None
             if spec.control is not None:
+                beside = Deadline(spec.control.source, deadline.left(), self._clock)
                 with _readable(spec.control.source):
-                    control = self._seen_or_read(spec.control, deadline, caller)
+                    control = self._seen_or_read(spec.control, beside, caller)
         return estimate_of(spec, facts, tokens, self._machine, flops_per_second, control)
 
     def _seen_or_read(self, model: ModelRef, deadline: Deadline, caller: str) -> ModelFacts:

@@ -85,6 +85,23 @@ def test_what_sinks_are_worth_is_asked_of_both(tmp_path: Path) -> None:
     assert "writes-onwards, the control, by place in the text" in page
 
 
+def test_a_job_asks_its_control_on_as_much_text_as_its_model(tmp_path: Path) -> None:
+    asked = {
+        "model": {"source": tiny(tmp_path / "one", "llada").as_uri()},
+        "control": {"source": tiny(tmp_path / "other", "llama").as_uri()},
+        "calibration": {"source": VERSES.as_uri(), "samples": 2, "sequence_length": 24,
+                        "sample_interval": 25},
+        **QUICK,
+    }  # fmt: skip
+    asked["evaluation"] = QUICK["evaluation"] | {"knockout": True, "samples": 3}
+    execute(parse_spec(asked), tmp_path / "out", OPTIONS, ignore)
+    report = Report.model_validate_json((tmp_path / "out/report/report.json").read_bytes())
+    assert report.quality.knockout is not None
+    assert report.control is not None
+    assert report.control.knockout is not None
+    assert report.control.knockout.samples == report.quality.knockout.samples == 3
+
+
 def test_a_token_file_has_one_vocabulary() -> None:
     tokens = ASKED["calibration"] | {"source": "file:///x.safetensors"}
     for parse, more in ((parse_analysis, {}), (parse_spec, QUICK)):

@@ -37,7 +37,7 @@ from core.progress import ignore
 from core.pruning.plan import PROCESS_BYTES, Plan
 from core.recipes import METHODS
 from core.sources import Allowed
-from core.spec import Evaluation, JobSpec, parse_spec
+from core.spec import JobSpec, parse_spec
 from tests.family_checkpoints import KINDS, tiny
 
 CPU = torch.device("cpu")
@@ -366,13 +366,13 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("knockout", [False, True])
 def test_a_control_is_watched_before_and_takes_its_share(tmp_path: Path, knockout: bool) -> None:
-    deep: dict[str, Any] = {"evaluation": {"knockout": knockout}}
+    deep: dict[str, Any] = {"evaluation": {"knockout": knockout, "samples": 5}}
     alone = estimated(spec_of(**deep)).plan
     both = estimated(spec_of(control={"source": "example:kjv-ar"}, **deep)).plan
     spec = spec_of("example:kjv-ar")
     loaded = stages.fetch(
         spec.model, spec.calibration, stages.RunOptions(), CPU, tmp_path,
-        evaluation_samples=Evaluation().samples * knockout, to_prune=False, watch=nobody,
+        evaluation_samples=5 * knockout, to_prune=False, watch=nobody,
         adapt=for_control,
     )  # fmt: skip
     hidden = hidden_sequences(loaded) if knockout else 0
