@@ -15,6 +15,33 @@ if TYPE_CHECKING:
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder to make, with the whole report.")
+]
+SaveTrajectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-trajectory",
+        metavar="FILE.safetensors",
+        help="Token file to make, with the sequences that were watched.",
+    ),
+]
+PerHead = Annotated[
+    bool, typer.Option("--per-head", help="Also tell every head's statistics, in report.json.")
+]
+DumpMass = Annotated[
+    bool,
+    typer.Option(
+        "--dump-mass",
+        help="Also write report/sinks-full.safetensors: every sample's mass and value norms, by"
+        " block, and by head with --per-head. Needs --out.",
+    ),
+]
+Knock = Annotated[
+    bool,
+    typer.Option("--knockout", help="Also measure the loss with the sinks hidden from attention."),
+]
+
 
 def analyze(
     model: o.Model = None,
@@ -25,34 +52,11 @@ def analyze(
     trajectory: o.Trajectory = None,
     control: o.Control = None,
     spec: o.SpecFile = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to make, with the whole report.")
-    ] = None,
-    save_trajectory: Annotated[
-        Path | None,
-        typer.Option(
-            "--save-trajectory",
-            metavar="FILE.safetensors",
-            help="Token file to make, with the sequences that were watched.",
-        ),
-    ] = None,
-    per_head: Annotated[
-        bool, typer.Option("--per-head", help="Also tell every head's statistics, in report.json.")
-    ] = False,
-    dump_mass: Annotated[
-        bool,
-        typer.Option(
-            "--dump-mass",
-            help="Also write report/sinks-full.safetensors: every sample's mass and value norms, by"
-            " block, and by head with --per-head. Needs --out.",
-        ),
-    ] = False,
-    knockout: Annotated[
-        bool,
-        typer.Option(
-            "--knockout", help="Also measure the loss with the sinks hidden from attention."
-        ),
-    ] = False,
+    out: Out = None,
+    save_trajectory: SaveTrajectory = None,
+    per_head: PerHead = False,
+    dump_mass: DumpMass = False,
+    knockout: Knock = False,
     device: o.Device = None,
     threads: o.Threads = None,
     memory_budget: o.MemoryBudget = None,
