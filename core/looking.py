@@ -76,7 +76,9 @@ def analyse(
         scratch_folder(partial and partial.parent) as scratch,
     ):
         control = watch_control(spec, scratch, options, phases)
-        analysed = look(spec, scratch, options, phases, partial and partial / "report")
+        analysed = look(
+            spec, scratch, options, phases, partial and partial / "report", Evaluation()
+        )
         with phases.phase("publishing", 0.05, "writing the report"):
             found, arrays = analysis_report(analysed, control)
             if partial is not None:
@@ -114,8 +116,8 @@ def look(
     options: RunOptions,
     phases: Phases,
     folder: Path | None,
+    evaluation: Evaluation,
     adapt: Adapt = _as_it_is,
-    evaluation: Evaluation = Evaluation(),  # noqa: B008 - it is frozen
 ) -> Analysed:
     """The first phases of a run, with a recipe that reads no inputs; what is too large to be held
     goes into the report's `folder`. Sinks are knocked out on the text that `evaluation` names."""
@@ -177,6 +179,6 @@ def watch_control(
     below = scratch / "control"
     below.mkdir()
     phases.scale = CONTROL
-    found = control_of(look(asked, below, options, phases, None, for_control, evaluation))
+    found = control_of(look(asked, below, options, phases, None, evaluation, for_control))
     phases.scale = 1 - CONTROL
     return found

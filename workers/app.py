@@ -26,12 +26,11 @@ from workers.bell import QUEUE, Bell
 from workers.configuration import Places
 from workers.couriers import Couriers
 from workers.gauges import Gauges
+from workers.hearing import Hearing
 from workers.presence import presence, tell, worker_id
 from workers.reaper import Reaper
 
 logger = logging.getLogger(__name__)
-
-_IDLE_SCANS = 4  # with messages waiting, before a worker is taken for deaf
 
 
 def main(settings: Settings) -> int:
@@ -132,7 +131,7 @@ class Beside:
         self._settings = places.settings
         self._pause = places.settings.scan_seconds
         self._alive = places.settings.alive_path
-        self._idle_scans = 0
+        self._hearing = Hearing()
 
     def start(self) -> None:
         for name, step in (("reaper", self._recover), ("cleaner", self._clean)):
@@ -183,8 +182,8 @@ class Beside:
         Whatever keeps services running starts a new worker.
         """
         idle = not worker_state.reserved_requests and not worker_state.active_requests
-        deaf = idle and bool(self._bell.waiting())
-        self._idle_scans = self._idle_scans + 1 if deaf else 0
-        if self._idle_scans >= _IDLE_SCANS:
+        if self._hearing.lost(
+            idle=idle, waiting=self._bell.waiting() if idle else None, now=monotonic()
+        ):
             logger.error("messages wait and this worker hears none; leaving to be started anew")
             os._exit(1)

@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core.errors import ArtifactNotFound, BadRequest, CorruptObject
+from core.errors import ArtifactNotFound, BadRequest, CorruptObject, StoreUnavailable
 from core.store.base import ObjectInfo, ObjectStore
 from core.store.local import LocalStore
 from core.store.s3 import S3Store
@@ -294,9 +295,11 @@ def _keep_writing(make_store: MakeStore, folder: Path, byte: bytes) -> None:
     """For two seconds put values of one repeated byte, whose length tells which byte it must be."""
     store, until = make_store(folder), time.monotonic() + 2
     while time.monotonic() < until:
-        store.put_bytes("contested/key", byte * (300_000 + byte[0]))
-        if byte == b"d":
-            store.delete_prefix("contested")
+        # Now and then moto fails at that with 500, and even then nobody may read half an object.
+        with suppress(*([StoreUnavailable] if isinstance(store, S3Store) else [])):
+            store.put_bytes("contested/key", byte * (300_000 + byte[0]))
+            if byte == b"d":
+                store.delete_prefix("contested")
 
 
 def test_concurrent_writers_never_show_half_an_object(

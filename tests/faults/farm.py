@@ -6,9 +6,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,24 @@ class Farm:
             )
         self.workers.append(worker)
         return worker
+
+    @contextmanager
+    def kept_staffed(self) -> Iterator[None]:
+        """While a worker that leaves is replaced, as whatever runs services does."""
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(0.2):
+                if self.workers[-1].poll() is not None:
+                    self.start_worker()
+
+        keeper = threading.Thread(target=keep)
+        keeper.start()
+        try:
+            yield
+        finally:
+            over.set()
+            keeper.join()
 
     def freeze(self, worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """Stop all of a worker's processes, the main one first, while none of them writes.

@@ -2,7 +2,16 @@
 
 from core.jobs.states import State
 from core.store import manifest
-from tests.faults.farm import Farm, await_gone, family, runner_of, stop, wait_for
+from tests.faults.farm import (
+    DEADLINE,
+    WORKER,
+    Farm,
+    await_gone,
+    family,
+    runner_of,
+    stop,
+    wait_for,
+)
 
 
 def assert_succeeded_once(farm: Farm, job_id: str) -> None:
@@ -96,7 +105,34 @@ def test_the_broker_is_killed(farm: Farm) -> None:
     assert_succeeded_once(farm, running)
     assert farm.get(running).attempt == 1
     farm.restart_broker()
-    assert_succeeded_once(farm, waiting)
+    # Celery may come back from such a cut hearing nothing; then its worker leaves to be replaced.
+    with farm.kept_staffed():
+        assert_succeeded_once(farm, waiting)
+
+
+DEAF = f"""
+from celery import signals
+from workers import hearing
+
+@signals.worker_ready.connect
+def stop_listening(sender, **_):
+    sender.task_consumer.cancel()
+
+hearing.DEAF_SECONDS = 1
+{WORKER}
+"""
+
+
+def test_a_worker_that_hears_nothing_leaves_for_one_that_does(farm: Farm) -> None:
+    farm.program = ["-c", DEAF]
+    deaf = farm.start_worker()
+    job_id = farm.post()
+    assert deaf.wait(DEADLINE) == 1
+    assert "hears none" in farm.tail()
+    assert farm.get(job_id).epoch == 0
+    farm.program = ["-c", WORKER]
+    farm.start_worker()
+    assert_succeeded_once(farm, job_id)
 
 
 def test_a_stale_worker_publishes_nothing(farm: Farm) -> None:
