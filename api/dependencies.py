@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 
 from api.auth import actor_of, calling
 from api.doorbell import Doorbell
-from api.writers import Writers as Writing
+from api.turns import Turns
 from core.destinations.allowed import Allowed as Pushable
 from core.errors import JobNotFound
 from core.estimates.estimator import Estimator
@@ -51,7 +51,8 @@ class Resources:
     webhooks: Webhooks
     estimator: Estimator
     rates: Rates
-    writers: Writing
+    readers: Turns
+    writers: Turns
 
 
 async def _resources(request: Request) -> Resources:
@@ -85,7 +86,11 @@ async def _destinations(held: Held) -> Pushable:
     return held.destinations
 
 
-async def _writers(held: Held) -> Writing:
+async def _readers(held: Held) -> Turns:
+    return held.readers
+
+
+async def _writers(held: Held) -> Turns:
     return held.writers
 
 
@@ -184,7 +189,8 @@ Sources = Annotated[Allowed, Depends(_sources)]
 Destinations = Annotated[Pushable, Depends(_destinations)]
 Hooks = Annotated[Webhooks, Depends(_webhooks)]
 Tenant = Annotated[str, Depends(_tenant)]
-Writers = Annotated[Writing, Depends(_writers)]
+Readers = Annotated[Turns, Depends(_readers)]
+Writers = Annotated[Turns, Depends(_writers)]
 Keys = Annotated[KeyStore, Depends(_keys)]
 Quotas = Annotated[ByTenant, Depends(_quotas)]
 Administered = Annotated[Reach, Depends(_reach)]

@@ -20,6 +20,7 @@ from api.dependencies import (
     MadeBy,
     Now,
     Quotas,
+    Readers,
     Sources,
     Tenant,
     Writers,
@@ -152,10 +153,11 @@ def _accepted_answer(made: Posted, bell: Doorbell) -> Response:
     },
     openapi_extra=openapi.METADATA_FILTER,
 )
-def list_jobs(
+async def list_jobs(
     *,
     request: Request,
     jobs: Jobs,
+    readers: Readers,
     tenant: Tenant,
     state: Annotated[State | None, Query(description="only jobs in this state")] = None,
     method: Annotated[Method | None, Query(description="only jobs with this method")] = None,
@@ -173,17 +175,22 @@ def list_jobs(
     after: Annotated[str | None, Query(max_length=512, description="`next` of a page")] = None,
 ) -> Response:
     """All filters given must hold. A list shows neither attempts nor logs. `metadata.KEY=VALUE` filters on metadata, any number of times."""
-    page = jobs.list(
-        tenant,
-        state=state,
-        method=method,
-        model=model,
-        metadata=_metadata_filter(request),
-        sweep=sweep,
-        limit=limit,
-        after=after,
-    )
-    return tagged(request, page)
+    metadata = _metadata_filter(request)
+
+    def listed() -> Response:
+        page = jobs.list(
+            tenant,
+            state=state,
+            method=method,
+            model=model,
+            metadata=metadata,
+            sweep=sweep,
+            limit=limit,
+            after=after,
+        )
+        return tagged(request, page)
+
+    return await readers.run(listed)
 
 
 def _metadata_filter(request: Request) -> dict[str, str] | None:

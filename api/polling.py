@@ -5,12 +5,11 @@ from typing import Any, Final, cast
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 
 from api import openapi
 from api.answers import not_modified, tagged
 from api.auth import READS, Needs, calling
-from api.dependencies import JobId, Jobs, Tenant, check_job_id
+from api.dependencies import JobId, Jobs, Readers, Tenant, check_job_id
 from api.problems import documented
 from api.ranges import matches
 from api.waiting import Wait, Waiting, WaitingRoom, etag_of, of_job, worth_telling
@@ -75,6 +74,7 @@ async def read_job(
     job_id: JobId,
     jobs: Jobs,
     tenant: Tenant,
+    readers: Readers,
     room: WaitingRoom,
     wait: Wait = 0,
 ) -> Response:
@@ -84,7 +84,7 @@ async def read_job(
     """
 
     async def read() -> Job:
-        return await run_in_threadpool(jobs.get, tenant, job_id)
+        return await readers.run(lambda: jobs.get(tenant, job_id))
 
     job = await read()
     if wait:

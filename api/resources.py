@@ -6,7 +6,7 @@ from typing import Final
 
 from api.dependencies import Resources
 from api.doorbell import Doorbell
-from api.writers import Writers
+from api.turns import Turns
 from core.destinations.allowed import Allowed as Destinations
 from core.errors import BadRequest
 from core.estimates.estimate import Machine
@@ -23,7 +23,9 @@ from core.sources import Allowed
 from core.store.urls import open_store
 from core.webhooks.allowed import Allowed as Listeners
 
-WRITERS: Final = 8  # of the 15 connections that a pool holds
+# Of the 15 connections that a pool holds.
+READERS: Final = 4
+WRITERS: Final = 4
 
 
 def open_resources(settings: Settings) -> Resources:
@@ -55,7 +57,8 @@ def open_resources(settings: Settings) -> Resources:
         ),
         estimator=Estimator(allowed, machine),
         rates=Rates(job_store, store),
-        writers=Writers(1 if database.one_writer else WRITERS),
+        readers=Turns(READERS, "reading"),
+        writers=Turns(1 if database.one_writer else WRITERS, "writing into"),
     )
 
 

@@ -1,24 +1,21 @@
 """What the API asks of the store. Every question says whose jobs it means."""
 
-import base64
-import json
-import re
 import secrets
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, or_, select
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from core.errors import ArtifactsExpired, InvalidSpec
-from core.jobs import admission, attempts, audit, events, moves, tallies
+from core.errors import ArtifactsExpired
+from core.jobs import admission, attempts, audit, events, labels, moves, tallies
 from core.jobs.audit import Actor
 from core.jobs.database import Database
 from core.jobs.origin import UNKNOWN, Origin
 from core.jobs.records import JobRecord
 from core.jobs.rows import find
 from core.jobs.states import State
-from core.jobs.views import Attempt, EventPage, Job, JobPage
+from core.jobs.views import Attempt, EventPage, Job
 from core.quotas import NO_QUOTAS, Quotas
 from core.spec import JobSpec
 
@@ -53,43 +50,6 @@ class ClientSide:
         with self._database.read() as session:
             record = find(session, tenant, job_id)
             return view(record, attempts.of(session, record))
-
-    def list(
-        self,
-        tenant: str,
-        *,
-        state: State | None = None,
-        method: str | None = None,
-        model: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        sweep: str | None = None,
-        limit: int = 50,
-        after: str | None = None,
-    ) -> JobPage:
-        """Jobs that match all that is given, newest first.
-
-        Raises:
-            InvalidSpec: `after` is not a cursor from an earlier page.
-        """
-        query = select(JobRecord).where(JobRecord.tenant == tenant, JobRecord.deleted_at.is_(None))
-        if state is not None:
-            query = query.where(JobRecord.state == state)
-        if method is not None:
-            query = query.where(JobRecord.method == method)
-        if model is not None:
-            query = query.where(JobRecord.model == model)
-        if sweep is not None:
-            query = query.where(JobRecord.sweep_id == sweep)
-        for key, value in (metadata or {}).items():
-            query = query.where(_has_label(key, value))
-        if after is not None:
-            query = query.where(_older_than(after))
-        query = query.order_by(JobRecord.created_at.desc(), JobRecord.id.desc()).limit(limit + 1)
-        with self._database.read() as session:
-            found = session.scalars(query).all()
-            data = [view(record) for record in found[:limit]]
-        has_more = len(found) > limit
-        return JobPage(data=data, has_more=has_more, next=_cursor(data[-1]) if has_more else None)
 
     def cancel(self, tenant: str, job_id: str, now: datetime, *, by: Actor | None = None) -> Job:
         """Ask for an end: a queued job is cancelled at once, a running one is told to stop.
@@ -175,11 +135,12 @@ def put_job(
     session.add(record)
     data = {"state": record.state.value, "attempt": record.attempt, **origin.data()}
     events.append(session, record, now, "state", record.message, data=data)
+    labels.put(session, record)
     tallies.count(session, "jobs_accepted")
     return record
 
 
-def view(record: JobRecord, runs: tuple[Attempt, ...] | None = None) -> Job:
+def view(record: JobRecord | Row[*tuple[Any, ...]], runs: tuple[Attempt, ...] | None = None) -> Job:
     """The row as a client sees it; without its `runs`, as lists show it."""
     error = record.error and {
         **record.error,
@@ -209,35 +170,3 @@ def view(record: JobRecord, runs: tuple[Attempt, ...] | None = None) -> Job:
             "version": record.version,
         }
     )
-
-
-def _cursor(job: Job) -> str:
-    place = json.dumps([job.created_at.astimezone(UTC).isoformat(), job.id])
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _older_than(cursor: str) -> ColumnElement[bool]:
-    try:
-        created, job_id = _place(cursor)
-    except (ValueError, TypeError, OverflowError):
-        raise InvalidSpec(
-            f"{cursor[:80]!r} is not a cursor.",
-            remedy="Pass `next` of an earlier page, or leave `after` out.",
-            fields=[{"field": "after", "message": "not a cursor from this list"}],
-        ) from None
-    same_moment = and_(JobRecord.created_at == created, JobRecord.id < job_id)
-    return or_(JobRecord.created_at < created, same_moment)
-
-
-def _place(cursor: str) -> tuple[datetime, str]:
-    padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-    created, job_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    return datetime.fromisoformat(created).astimezone(UTC), str(job_id)
-
-
-def _has_label(key: str, value: str) -> ColumnElement[bool]:
-    # Other characters have a meaning in JSON paths, and no spec holds such a key.
-    if not re.fullmatch(r"[\w.-]+", key):
-        return false()
-    matches: ColumnElement[bool] = JobRecord.labels[key].as_string() == value
-    return matches

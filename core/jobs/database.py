@@ -1,15 +1,22 @@
 """Transactions, and the names of what can go wrong in them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, Select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import StoreUnavailable
-from core.jobs.engines import POOL_SECONDS, for_reading, for_writing, open_engine
+from core.jobs.engines import (
+    POOL_SECONDS,
+    for_one_statement,
+    for_reading,
+    for_writing,
+    open_engine,
+)
 
 
 class Database:
@@ -22,6 +29,7 @@ class Database:
     def __init__(self, url: str, *, pooled: bool = True) -> None:
         self._engine = open_engine(url, pooled=pooled)
         self._reader, self._writer = for_reading(self._engine), for_writing(self._engine)
+        self._asker = for_one_statement(self._engine)
         self._writing = sessionmaker(self._writer, expire_on_commit=False)
 
     @property
@@ -34,6 +42,16 @@ class Database:
         """A session that sees one state of the database. Raises StoreUnavailable."""
         with _named_errors(), Session(self._reader) as session:
             yield session
+
+    def ask(
+        self, question: Select[*tuple[Any, ...]], values: Mapping[str, Any] | None = None
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        """The rows of one statement, which sees one state of the database by itself: no transaction
+        is begun and ended around it, as questions that come all the time would. Raises
+        StoreUnavailable.
+        """
+        with _named_errors(), self._asker.connect() as connection:
+            return connection.execute(question, values).all()
 
     @contextmanager
     def write(self) -> Iterator[Session]:

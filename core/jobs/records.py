@@ -150,7 +150,8 @@ class JobRecord(Base):
         ),
         # As core.jobs.order reads it: nothing is left to sort but one row of each tenant.
         Index("ix_jobs_order", "state", "tenant", priority.desc(), "created_at", "id"),
-        Index(None, "tenant", "state"),
+        Index(None, "tenant", "state", "created_at", "id"),
+        Index(None, "tenant", "method", "created_at", "id"),
         Index(
             None,
             "tenant",

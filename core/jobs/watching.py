@@ -44,10 +44,9 @@ class WatchSide:
 
     def _versions(self, job_ids: Collection[str]) -> list[tuple[str, str, int]]:
         ids, found = sorted(job_ids), list[tuple[str, str, int]]()
-        with self._database.read() as session:
-            for start in range(0, len(ids), _IDS_A_QUERY):
-                rows = session.execute(_VERSIONS, {"ids": ids[start : start + _IDS_A_QUERY]})
-                found += [(row[0], row[1], row[2]) for row in rows]
+        for start in range(0, len(ids), _IDS_A_QUERY):
+            rows = self._database.ask(_VERSIONS, {"ids": ids[start : start + _IDS_A_QUERY]})
+            found += [(row[0], row[1], row[2]) for row in rows]
         return found
 
     def news(self, tenant: str, job_id: str, *, after: int, limit: int) -> News:

@@ -264,6 +264,37 @@ def test_lists_are_filtered_and_paged_newest_first(jobs: JobStore) -> None:
     assert [j.id for j in jobs.list("default", state=State.CANCELLED).data] == [ids[4]]
 
 
+def test_lists_by_several_labels_are_paged_and_keep_to_their_tenant(jobs: JobStore) -> None:
+    both = {"team": "ü", "run": "1"}
+    ids = [
+        queued(jobs, later(n // 3), metadata=both if n % 2 else {"team": "ü"}) for n in range(12)
+    ]
+    elsewhere = jobs.create("other", spec(metadata=both), NOW).id
+    for wanted, expected in ((both, ids[1::2]), ({"team": "ü"}, ids), ({"run": "1"}, ids[1::2])):
+        seen, cursor = list[str](), None
+        while True:
+            page = jobs.list("default", metadata=wanted, limit=2, after=cursor)
+            seen += [job.id for job in page.data]
+            cursor = page.next
+            if cursor is None:
+                break
+        whole = [job.id for job in jobs.list("default", limit=200).data]
+        assert seen == [job_id for job_id in whole if job_id in expected]
+        # The order in which they are asked for, and those that differ, are found out, too.
+        swapped = dict(reversed(wanted.items()))
+        assert len(jobs.list("default", metadata=swapped).data) == len(expected)
+        assert jobs.list("default", metadata={**wanted, "run": "2"}).data == []
+    assert [job.id for job in jobs.list("other", metadata=both).data] == [elsewhere]
+    jobs.cancel("default", ids[1], NOW)
+    found = jobs.list("default", metadata=both, state=State.CANCELLED).data
+    assert [job.id for job in found] == [ids[1]]
+    assert jobs.list("default", metadata=both, method="magnitude").data == []
+    jobs.bury("default", ids[1], NOW)
+    assert len(jobs.list("default", metadata=both).data) == 5
+    jobs.erase(ids[1])
+    assert len(jobs.list("default", metadata=both).data) == 5
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "e30", "WzEsMl0", "ünïcode", "====", "bnVsbA"])
 def test_a_bad_cursor_is_refused(jobs: JobStore, cursor: str) -> None:
     with pytest.raises(InvalidSpec) as refusal:

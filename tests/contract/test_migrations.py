@@ -116,6 +116,7 @@ def test_jobs_and_their_histories_outlive_the_way_back_and_forth(
     with JobStore.open(database_url) as jobs:
         assert read(jobs, list(before)) == before
         assert jobs.manifest_key("default", list(before)[2])
+        assert {job.id for job in jobs.list("default", metadata={"team": "a"}).data} == set(before)
 
 
 @pytest.mark.parametrize("revision", revisions())

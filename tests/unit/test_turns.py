@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from api.writers import Writers
+from api.turns import Turns
 from core.errors import StoreUnavailable
 
 
@@ -22,8 +22,8 @@ def test_one_after_the_other_in_the_order_in_which_they_came() -> None:
         return number
 
     async def scene() -> list[int]:
-        writers = Writers(1)
-        asked = [asyncio.ensure_future(writers.run(lambda n=n: work(n))) for n in range(20)]  # type: ignore[misc]
+        turns = Turns(1, "writing into")
+        asked = [asyncio.ensure_future(turns.run(lambda n=n: work(n))) for n in range(20)]  # type: ignore[misc]
         return await asyncio.gather(*asked)
 
     assert asyncio.run(scene()) == [*range(20)] == order
@@ -34,14 +34,14 @@ def test_who_gets_no_turn_is_told_has_done_nothing_and_may_come_again() -> None:
     over, done = threading.Event(), list[str]()
 
     async def scene() -> None:
-        writers = Writers(1, patience=0.05)
-        slow = asyncio.ensure_future(writers.run(lambda: over.wait(9)))
+        turns = Turns(1, "writing into", patience=0.05)
+        slow = asyncio.ensure_future(turns.run(lambda: over.wait(9)))
         await asyncio.sleep(0)
-        with pytest.raises(StoreUnavailable, match=r"for 0\.05 s"):
-            await writers.run(lambda: done.append("early"))
+        with pytest.raises(StoreUnavailable, match=r"writing into the job database for 0\.05 s"):
+            await turns.run(lambda: done.append("early"))
         over.set()
         assert await slow
-        await writers.run(lambda: done.append("late"))
+        await turns.run(lambda: done.append("late"))
 
     asyncio.run(scene())
     assert done == ["late"]
@@ -52,9 +52,9 @@ def test_work_that_fails_gives_its_turn_back() -> None:
         raise StoreUnavailable("away.")
 
     async def scene() -> int:
-        writers = Writers(1, patience=1)
+        turns = Turns(1, "writing into", patience=1)
         with pytest.raises(StoreUnavailable, match="away"):
-            await writers.run(fail)
-        return await writers.run(lambda: 1)
+            await turns.run(fail)
+        return await turns.run(lambda: 1)
 
     assert asyncio.run(scene()) == 1
