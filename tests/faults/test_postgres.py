@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, sleep
+from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import literal, select, text
 
 from core.errors import StoreUnavailable
+from core.jobs import engines
 from core.jobs.database import Database
 from core.jobs.migrate import migrate
 from core.jobs.records import JobRecord
@@ -43,6 +45,7 @@ def test_a_store_outlives_the_death_of_its_server(mortal: PostgresServer, url: s
     with JobStore.open(url) as jobs, ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(lambda _: jobs.create("default", SPEC, NOW).id, range(40)))
         mortal.kill()
+        sleep(engines.TRUSTED_SECONDS)  # who asks sooner is told of a connection that broke
         for ask in (jobs.ping, lambda: jobs.create("default", SPEC, NOW), lambda: jobs.list("t")):
             with pytest.raises(StoreUnavailable) as refusal:
                 ask()
@@ -61,6 +64,20 @@ def test_connections_from_before_a_restart_are_not_used(mortal: PostgresServer, 
         mortal.start()
         found = pool.map(lambda _: len(jobs.list("default", limit=200).data), range(40))
         assert set(found) == {40}
+
+
+def test_a_connection_is_asked_once_it_has_rested(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Database(url)) as database:
+        asked: list[Any] = []
+        engine = database._engine
+        monkeypatch.setattr(engine.dialect, "do_ping", asked.append)
+        for trusted, expected in ((3600.0, 0), (0.0, 3)):
+            monkeypatch.setattr(engines, "TRUSTED_SECONDS", trusted)
+            for _ in range(3):
+                assert len(database.ask(select(literal(1)))) == 1
+            assert len(asked) == expected
 
 
 def test_a_transaction_dies_with_its_server_and_leaves_nothing(
