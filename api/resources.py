@@ -25,7 +25,7 @@ from core.webhooks.allowed import Allowed as Listeners
 
 # Of the 15 connections that a pool holds.
 READERS: Final = 4
-WRITERS: Final = 4
+WRITERS: Final = 2
 
 
 def open_resources(settings: Settings) -> Resources:

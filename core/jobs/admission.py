@@ -8,7 +8,7 @@ because a transaction that writes is the only one.
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
 from core.jobs.records import JobRecord
@@ -30,7 +30,16 @@ def hold(session: Session, tenant: str) -> None:
 
 def quota_of(session: Session, tenant: str, quotas: Quotas) -> Quota:
     """The tenant's quota: as it was set in the database, else as the settings have it."""
-    set_here = session.scalar(select(TenantRecord.quota).where(TenantRecord.name == tenant))
+    return quota_from(session.scalar(quota_set_for(tenant)), tenant, quotas)
+
+
+def quota_set_for(tenant: str) -> Select[dict[str, Any]]:
+    """Asks for the quota that the database has for the tenant."""
+    return select(TenantRecord.quota).where(TenantRecord.name == tenant)
+
+
+def quota_from(set_here: dict[str, Any] | None, tenant: str, quotas: Quotas) -> Quota:
+    """As it was set in the database; where it was not, as the settings have it."""
     return quotas.quota_for(tenant) if set_here is None else Quota.model_validate(set_here)
 
 

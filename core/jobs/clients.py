@@ -45,12 +45,6 @@ class ClientSide:
             record = add_job(session, tenant, spec, now, origin, quotas=quotas, by=by)
         return view(record, ())
 
-    def get(self, tenant: str, job_id: str) -> Job:
-        """One job. Raises JobNotFound, also for another tenant's."""
-        with self._database.read() as session:
-            record = find(session, tenant, job_id)
-            return view(record, attempts.of(session, record))
-
     def cancel(self, tenant: str, job_id: str, now: datetime, *, by: Actor | None = None) -> Job:
         """Ask for an end: a queued job is cancelled at once, a running one is told to stop.
 

@@ -12,7 +12,7 @@ from core.jobs.figures import FigureSide
 from core.jobs.fleet import FleetSide
 from core.jobs.idempotency import IdempotencySide
 from core.jobs.leases import WorkerSide
-from core.jobs.lists import ListSide
+from core.jobs.reading import ReadSide
 from core.jobs.reaping import ReaperSide
 from core.jobs.records import JobRecord
 from core.jobs.removal import RemovalSide
@@ -26,7 +26,7 @@ from core.jobs.watching import WatchSide
 
 class JobStore(
     ClientSide,
-    ListSide,
+    ReadSide,
     IdempotencySide,
     RetrySide,
     RemovalSide,

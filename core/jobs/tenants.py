@@ -6,7 +6,14 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.jobs import audit
-from core.jobs.admission import busy_tenants, quota_of, quotas_of, usage_of
+from core.jobs.admission import (
+    busy_tenants,
+    quota_from,
+    quota_of,
+    quota_set_for,
+    quotas_of,
+    usage_of,
+)
 from core.jobs.audit import Actor
 from core.jobs.database import Database
 from core.jobs.records import JobRecord, KeyRecord
@@ -46,8 +53,8 @@ class TenantSide:
 
     def quota(self, tenant: str, quotas: Quotas) -> Quota:
         """What the tenant may have."""
-        with self._database.read() as session:
-            return quota_of(session, tenant, quotas)
+        rows = self._database.ask(quota_set_for(tenant))
+        return quota_from(rows[0][0] if rows else None, tenant, quotas)
 
     def set_quota(
         self, tenant: str, quota: Quota, now: datetime, *, by: Actor | None = None

@@ -19,15 +19,16 @@ from tests.served import served
 VERSES = Path(__file__).parents[1] / "verses.txt"
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def farm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Farm]:
-    """With the real engine, on either kind of store."""
-    url = None
-    if request.param == "bucket":
-        endpoint = str(request.getfixturevalue("seaweed"))
-        url = f"s3://{new_bucket(endpoint).bucket}/results?endpoint={endpoint}"
+@pytest.fixture
+def farm(seaweed: str, tmp_path: Path) -> Iterator[Farm]:
+    """With the real engine, on a bucket."""
+    url = f"s3://{new_bucket(seaweed).bucket}/results?endpoint={seaweed}"
     made = Farm(tmp_path, store_url=url)
-    made.settings |= {"RUNNER_ENTRY": "", "THREADS": "1", "MODEL_ROOTS": str(tmp_path / "models")}
+    made.settings |= {
+        "RUNNER_ENTRY": "tests.faults.plotless:execute",
+        "MODEL_ROOTS": str(tmp_path / "models"),
+        "THREADS": "1",
+    }
     try:
         yield made
     finally:

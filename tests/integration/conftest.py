@@ -16,6 +16,13 @@ from tests.faults.farm import Farm
 from tests.served import Served, served
 
 
+@pytest.fixture(autouse=True)
+def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take longer than the small runs of tests: only those marked `plots` have them drawn."""
+    if not request.node.get_closest_marker("plots"):
+        monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("server")) as running:

@@ -35,13 +35,6 @@ SMALL = {"source": VERSES, "samples": 3, "sequence_length": 32, "sample_interval
 OPTIONS = RunOptions(device="cpu", threads=1)
 
 
-@pytest.fixture(autouse=True)
-def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots take longer than such runs: only the tests marked `plots` have them drawn."""
-    if not request.node.get_closest_marker("plots"):
-        monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 def asked(model: Path, **calibration: Any) -> dict[str, Any]:
     return {"model": {"source": model.as_uri()}, "calibration": SMALL | calibration}
 

@@ -24,12 +24,6 @@ def run(server: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     return runner(capsys)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No plots, which take longer than such runs."""
-    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 def base(model: Path) -> dict[str, Any]:
     return {
         "model": {"source": model.as_uri()},
@@ -69,7 +63,7 @@ def test_a_grid_is_typed_path_by_path() -> None:
 
 
 def test_here_cells_run_one_after_another_and_go_on_where_they_stopped(
-    run: Run, tmp_path: Path, quick: None
+    run: Run, tmp_path: Path
 ) -> None:
     spec, out = tmp_path / "base.json", tmp_path / "swept"
     spec.write_text(json.dumps(base(tiny_llada(tmp_path / "model"))))
@@ -116,9 +110,7 @@ def test_here_cells_run_one_after_another_and_go_on_where_they_stopped(
     assert page.startswith("<!doctype html>")
 
 
-def test_here_a_failed_cell_is_told_of_in_the_comparison(
-    run: Run, tmp_path: Path, quick: None
-) -> None:
+def test_here_a_failed_cell_is_told_of_in_the_comparison(run: Run, tmp_path: Path) -> None:
     spec, out = tmp_path / "base.json", tmp_path / "swept"
     spec.write_text(json.dumps(base(tiny_llada(tmp_path / "model")) | {"method": "magnitude"}))
     given = [
@@ -138,7 +130,7 @@ def test_here_a_failed_cell_is_told_of_in_the_comparison(
     assert [row["note"] for row in ran.json()["rows"]] == ["failed: text-too-short", None]
 
 
-def test_here_nothing_that_is_there_is_replaced(run: Run, tmp_path: Path, quick: None) -> None:
+def test_here_nothing_that_is_there_is_replaced(run: Run, tmp_path: Path) -> None:
     spec, out = tmp_path / "base.json", tmp_path / "swept"
     spec.write_text(json.dumps(base(tiny_llada(tmp_path / "model")) | {"method": "magnitude"}))
     given = [

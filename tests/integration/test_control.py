@@ -51,7 +51,7 @@ def test_both_models_are_shown(tmp_path: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "kjv-ar" in page
     alone = {name: value for name, value in ASKED.items() if name != "control"}
-    plain = analyse(parse_analysis(alone), tmp_path / "plain", OPTIONS, ignore)
+    plain = analyse(parse_analysis(alone), None, OPTIONS, ignore)
     assert plain.sinks == found.sinks
 
 

@@ -22,12 +22,6 @@ SMALL = {"source": TEXT, "samples": 3, "sequence_length": 32, "sample_interval":
 SAMPLES = 2
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No plots, which take longer than such runs."""
-    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llada(tmp_path_factory.mktemp("model") / "model")

@@ -24,12 +24,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No plots, which take longer than such runs."""
-    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 def run(model: Path, out: Path, evaluation: dict[str, Any], **changes: Any) -> Report:
     spec = {"model": {"source": model.as_uri()}, "sparsity": 0.5, "calibration": SMALL, **changes}
     spec["evaluation"] = {"samples": 3, "speed": False, **evaluation}

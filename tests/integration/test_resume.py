@@ -24,8 +24,7 @@ IN_DEPTH = {"samples": 2, "speed": False, "knockout": True, "baseline": "wanda"}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No plots, which take longer than such runs; groups of six sequences, each with its point."""
-    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
+    """Groups of six sequences, each with its point."""
     monkeypatch.setattr("core.resume.PASS_SECONDS", 0.0)
     monkeypatch.setitem(plan.GROUP_TOKENS, "cpu", 200)
 

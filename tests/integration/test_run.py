@@ -49,13 +49,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots take longer than such runs: only the tests marked `plots` have them drawn."""
-    if not request.node.get_closest_marker("plots"):
-        monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 def make_spec(model: Path | str, method: str = "sink-wanda", **changes: Any) -> JobSpec:
     return parse_spec(
         {

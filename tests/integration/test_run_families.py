@@ -31,12 +31,6 @@ CALIBRATION = {
 Dtype = Callable[[str], torch.dtype]
 
 
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer than such runs."""
-    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 def run(source: Path, out: Path, method: Method, **changes: Any) -> Report:
     if not (source / "tokenizer.json").is_file():
         write_tokenizer(source)

@@ -20,11 +20,6 @@ TEXT = VERSES.as_uri()
 SHELL = RunOptions(device="cpu", threads=1)
 
 
-@pytest.fixture(autouse=True)
-def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 def digests(model: Path) -> dict[str, str]:
     """All but the card, which names the source."""
     files = [p for p in model.rglob("*") if p.is_file() and p.name != "README.md"]

@@ -25,11 +25,6 @@ from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.s3_folders import VERSES, client, look, prune, put, put_folder, reading
 
 
-@pytest.fixture(autouse=True)
-def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 @pytest.fixture
 def proxy(s3: str) -> Iterator[FaultyProxy]:
     with faulty_proxy(s3) as passing:

@@ -25,11 +25,6 @@ from workers.protocol import Request
 VERSES = Path(__file__).parents[1] / "verses.txt"
 
 
-@pytest.fixture(autouse=True)
-def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 def run(model: Path, out: Path, options: RunOptions, **calibration: Any) -> Report:
     spec = parse_spec(
         {

@@ -40,13 +40,6 @@ NOTHING = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots take longer than such runs: only the tests marked `plots` have them drawn."""
-    if not request.node.get_closest_marker("plots"):
-        monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
-
-
 def run(model: Path, out: Path, *, points: Any = None, **changes: Any) -> Report:
     calibration = SMALL | changes.pop("calibration", {})
     asked = {"model": {"source": model.as_uri()}, "sparsity": 0.5, "calibration": calibration}

@@ -179,7 +179,6 @@ def test_numbers_and_sizes_have_limits(
 class TestCommandLine:
     @pytest.fixture
     def source(self, bucket: S3Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-        monkeypatch.setattr("core.report.build.all_plots", lambda *_: [])
         monkeypatch.chdir(tmp_path)
         return put_folder(bucket, "model", tiny_llada(tmp_path / "model"))
 

@@ -1,27 +1,46 @@
-"""Lists of jobs, read off an index whatever they are filtered by."""
+"""Jobs as clients read them: one with its runs, or a list off an index whatever it is filtered by."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import Row, Select, and_, bindparam, or_, select
 
-from core.jobs import labels
+from core.errors import JobNotFound
+from core.jobs import attempts, labels
 from core.jobs.clients import view
 from core.jobs.cursors import cursor_of, place_of
 from core.jobs.database import Database
 from core.jobs.labels import LabelRecord
-from core.jobs.records import Base, JobRecord
+from core.jobs.records import AttemptRecord, Base, JobRecord
 from core.jobs.states import State
-from core.jobs.views import Job, JobPage
+from core.jobs.views import Attempt, Job, JobPage
 
 # Columns of tables, not attributes of records: made into rows, and compared when a statement is found in
 # SQLAlchemy's cache, they take a third of the time.
-_JOBS: Final = Base.metadata.tables[JobRecord.__tablename__].c
-_LABELS: Final = Base.metadata.tables[LabelRecord.__tablename__].c
+_TABLES: Final = Base.metadata.tables
+_JOBS: Final = _TABLES[JobRecord.__tablename__].c
+_LABELS: Final = _TABLES[LabelRecord.__tablename__].c
 _SHOWN: Final = [
     *(_JOBS[name] for name in Job.model_fields if name not in ("attempts", "metadata")),
     _JOBS.labels,
 ]
+_RUNS: Final = _TABLES[AttemptRecord.__tablename__].c
+# In one statement, which sees one state: a job that runs has exactly one run that is open.
+_ONE: Final = (
+    select(*_SHOWN, *(_RUNS[name].label(f"run_{name}") for name in Attempt.model_fields))
+    .select_from(
+        _TABLES[JobRecord.__tablename__].outerjoin(
+            _TABLES[AttemptRecord.__tablename__], _RUNS.job_id == _JOBS.id
+        )
+    )
+    .where(
+        _JOBS.id == bindparam("job_id"),
+        _JOBS.tenant == bindparam("tenant"),
+        _JOBS.deleted_at.is_(None),
+    )
+    .order_by(_RUNS.epoch.desc())
+    .limit(attempts.SHOWN)
+)
 _FILTERS: Final = {
     "state": _JOBS.state,
     "method": _JOBS.method,
@@ -30,9 +49,23 @@ _FILTERS: Final = {
 }
 
 
-class ListSide:
+class ReadSide:
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def get(self, tenant: str, job_id: str) -> Job:
+        """One job, with its newest runs, oldest first.
+
+        Raises:
+            JobNotFound: also for another tenant's.
+            StoreUnavailable: the database does not answer.
+        """
+        rows = self._database.ask(_ONE, {"tenant": tenant, "job_id": job_id})
+        if not rows:
+            raise JobNotFound(job_id)
+        return view(
+            rows[0], tuple(_run(row) for row in reversed(rows) if row.run_epoch is not None)
+        )
 
     def list(
         self,
@@ -63,6 +96,12 @@ class ListSide:
             has_more=more,
             next=cursor_of(data[-1].created_at, data[-1].id) if more else None,
         )
+
+
+def _run(row: Row[*tuple[Any, ...]]) -> Attempt:
+    return Attempt.model_validate(
+        {name: getattr(row, f"run_{name}") for name in Attempt.model_fields}
+    )
 
 
 def _newest_first(
