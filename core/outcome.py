@@ -32,7 +32,7 @@ from core.report.schema import (
 from core.report.sinks_file import SinkArrays
 from core.sinks.kept import PATHS
 from core.sinks.statistics import SinkDynamics
-from core.spec import Evaluation, JobSpec
+from core.spec import JobSpec
 from core.stages import Loaded, Removed
 from core.store import manifest
 
@@ -50,7 +50,7 @@ class Analysed:
     seconds: dict[str, float]
     peak_bytes: int
     knockout: dict[Condition, KnockedOut] | None = field(default=None, kw_only=True)
-    evaluation_seed: int = field(default=Evaluation().seed, kw_only=True)
+    evaluation_seed: int = field(kw_only=True)
     """Of the noise under which sinks were knocked out."""
 
 

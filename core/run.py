@@ -115,6 +115,7 @@ def _carry_out(
             removed=removed,
             judged=judged,
             depth=depth,
+            evaluation_seed=spec.evaluation.seed,
             seconds=phases.seconds,
             peak_bytes=machine.peak_bytes(device),
             resumed=resumed,

@@ -130,7 +130,7 @@ def shown(url: str) -> str:
 
 
 def _from_json(text: str | bytes) -> Any:
-    """`json.loads`, three times as fast: lists spend most of their time on the specs of their jobs."""
+    """`json.loads`, nearly three times as fast: lists spend most of their time on the specs of their jobs."""
     try:
         return from_json(text, cache_strings="all")
     except ValueError:  # half of a surrogate pair, which only that one takes

@@ -291,24 +291,27 @@ def test_check_leaves_no_object(store: ObjectStore) -> None:
     assert list(store.list("")) == []
 
 
-def _keep_writing(make_store: MakeStore, folder: Path, byte: bytes) -> None:
+def _keep_writing(
+    make_store: MakeStore, folder: Path, byte: bytes, forgiven: tuple[type[Exception], ...]
+) -> None:
     """For two seconds put values of one repeated byte, whose length tells which byte it must be."""
     store, until = make_store(folder), time.monotonic() + 2
     while time.monotonic() < until:
-        # Now and then moto fails at that with 500, and even then nobody may read half an object.
-        with suppress(*([StoreUnavailable] if isinstance(store, S3Store) else [])):
+        with suppress(*forgiven):
             store.put_bytes("contested/key", byte * (300_000 + byte[0]))
             if byte == b"d":
                 store.delete_prefix("contested")
 
 
 def test_concurrent_writers_never_show_half_an_object(
-    make_store: MakeStore, tmp_path: Path
+    make_store: MakeStore, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Four processes write different values to one key, and one of them also deletes it."""
+    # Now and then moto fails at that with 500, and even then nobody may read half an object.
+    forgiven = (StoreUnavailable,) if "moto" in request.node.name else ()
     fork = multiprocessing.get_context("fork")  # a store need not be picklable
     writers = [
-        fork.Process(target=_keep_writing, args=(make_store, tmp_path, bytes([byte])))
+        fork.Process(target=_keep_writing, args=(make_store, tmp_path, bytes([byte]), forgiven))
         for byte in b"abcd"
     ]
     for writer in writers:

@@ -178,7 +178,6 @@ def test_what_sinks_are_worth_is_what_a_job_finds(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.looking.Evaluation", lambda: Evaluation(samples=3))
-    monkeypatch.setattr("core.outcome.Evaluation", lambda: Evaluation(samples=3))
     # Of random models hardly a position stands out by more.
     sinks = {"sinks": {"threshold_std": 1.0}}
     model, seen = tiny(tmp_path / "model", kind), list[Progress]()
